@@ -1,0 +1,222 @@
+/**
+ * The log: 64 ordered lanes. The one place where an event can be born, and only inside the transaction that makes the
+ * change it reports. The row lock on a lane's head makes its sequence gapless and its commit order its seq order.
+ */
+import { sql, sqlList } from '../storage/sql.ts';
+import type { Reader, Storage, Writer } from '../storage/storage.ts';
+import { contentOf, type EventDraft, TEST_EVENT, TEST_EVENT_CONTENT, TEST_EVENT_TIMESTAMP } from './catalogue.ts';
+
+export const LANES = 64;
+export const FIRST_SEGMENT = 1;
+
+export type LoggedEvent = {
+  id: string;
+  lane: number;
+  seq: number;
+  applicationId: string;
+  type: string;
+  userUuid: string | null;
+  itemId: number | null;
+  accountId: number | null;
+  refreshId: string | null;
+  endpointId: string | null;
+  content: string;
+  timestamp: number;
+  committedAt: number;
+};
+
+/** An item's events always go to the same lane, so an item's order is its lane's order (FNV-1a). */
+export function laneOf(key: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < key.length; i += 1) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+  return (hash >>> 0) % LANES;
+}
+
+export async function createLanes(storage: Storage): Promise<void> {
+  await storage.transaction(async (tx) => {
+    const lanes = Array.from({ length: LANES }, (_, lane) => lane);
+    await tx.insertMany(
+      'lane_heads',
+      ['lane', 'segment', 'head'],
+      lanes.map((lane) => [lane, FIRST_SEGMENT, 0]),
+      'on conflict do nothing',
+    );
+    await tx.insertMany(
+      'lane_leases',
+      ['lane', 'epoch', 'renewals', 'settled'],
+      lanes.map((lane) => [lane, 0, 0, 0]),
+      'on conflict do nothing',
+    );
+  });
+}
+
+export type Origin = { applicationId: string; refreshId: string | null; committedAt: number };
+type Dated = { draft: EventDraft; timestamp: number };
+
+/** Takes `count` timestamps of the user, each larger than any before, not before `now` (the application's clock). Locks the user. */
+export async function takeTimestamps(tx: Writer, userUuid: string, now: number, count: number): Promise<number[]> {
+  const row = await tx.first<{ last_event_at: number }>(
+    sql`update users set last_event_at = (case when last_event_at >= ${now} then last_event_at + 1 else ${now} end) + ${count - 1}
+        where uuid = ${userUuid} returning last_event_at`,
+  );
+  if (!row) throw new Error('events of a user that does not exist');
+  return Array.from({ length: count }, (_, index) => row.last_event_at - count + 1 + index);
+}
+
+/** Appends events as the last statements of the transaction that makes their change. Lanes are locked in ascending order. */
+export async function appendEvents(tx: Writer, origin: Origin, events: readonly Dated[]): Promise<void> {
+  const byLane = new Map<number, Dated[]>();
+  for (const event of events) {
+    const lane = laneOf(`item:${event.draft.itemId}`);
+    byLane.set(lane, [...(byLane.get(lane) ?? []), event]);
+  }
+  for (const lane of [...byLane.keys()].sort((a, b) => a - b)) {
+    const dated = byLane.get(lane)!;
+    const { segment, first } = await advance(tx, lane, dated.length);
+    await insert(
+      tx,
+      dated.map(({ draft, timestamp }, index) => [
+        segment,
+        lane,
+        first + index,
+        origin.applicationId,
+        draft.type,
+        draft.userUuid,
+        draft.itemId,
+        'accountId' in draft ? draft.accountId : null,
+        origin.refreshId,
+        null,
+        contentOf(draft),
+        timestamp,
+        origin.committedAt,
+      ]),
+    );
+  }
+}
+
+/** The contract's test event (section 1.2), for one endpoint alone. Answers its id. */
+export async function appendTestEvent(tx: Writer, origin: Origin & { endpointId: string }): Promise<string> {
+  const lane = laneOf(`application:${origin.applicationId}`);
+  const { segment, first } = await advance(tx, lane, 1);
+  await insert(tx, [
+    [
+      segment,
+      lane,
+      first,
+      origin.applicationId,
+      TEST_EVENT,
+      null,
+      null,
+      null,
+      null,
+      origin.endpointId,
+      TEST_EVENT_CONTENT,
+      TEST_EVENT_TIMESTAMP,
+      origin.committedAt,
+    ],
+  ]);
+  return eventId(lane, first);
+}
+
+async function advance(tx: Writer, lane: number, count: number): Promise<{ segment: number; first: number }> {
+  const head = await tx.first<{ segment: number; head: number }>(
+    sql`update lane_heads set head = head + ${count} where lane = ${lane} returning segment, head`,
+  );
+  if (!head) throw new Error(`lane ${lane} does not exist: run the migrations`);
+  return { segment: head.segment, first: head.head - count + 1 };
+}
+
+const COLUMNS = [
+  'segment',
+  'lane',
+  'seq',
+  'application_id',
+  'type',
+  'user_uuid',
+  'item_id',
+  'account_id',
+  'refresh_id',
+  'endpoint_id',
+  'content',
+  'timestamp',
+  'committed_at',
+] as const;
+
+function insert(tx: Writer, rows: (string | number | null)[][]): Promise<number> {
+  return tx.insertMany('events', COLUMNS, rows);
+}
+
+/** The positions of all lanes, with their rows locked in ascending order: nothing commits between them and the caller's commit. */
+export async function lockHeads(tx: Writer, forUpdate: Storage['forUpdate']): Promise<number[]> {
+  const rows = await tx.all<{ lane: number; head: number }>(sql`select lane, head from lane_heads order by lane${forUpdate}`);
+  return rows.map((row) => row.head);
+}
+
+const ID_FORM = /^evt_([0-9a-z]{2})([0-9a-z]{10})$/;
+
+/** Public ids name the place in the log, so that none needs an index: two digits of lane and ten of seq, in base 36. */
+export function eventId(lane: number, seq: number): string {
+  return `evt_${lane.toString(36).padStart(2, '0')}${seq.toString(36).padStart(10, '0')}`;
+}
+
+export function parseEventId(id: string): { lane: number; seq: number } | null {
+  const match = ID_FORM.exec(id);
+  if (!match) return null;
+  const lane = Number.parseInt(match[1]!, 36);
+  return lane < LANES ? { lane, seq: Number.parseInt(match[2]!, 36) } : null;
+}
+
+type EventRow = {
+  lane: number;
+  seq: number;
+  application_id: string;
+  type: string;
+  user_uuid: string | null;
+  item_id: number | null;
+  account_id: number | null;
+  refresh_id: string | null;
+  endpoint_id: string | null;
+  content: string;
+  timestamp: number;
+  committed_at: number;
+};
+
+function fromRow(row: EventRow): LoggedEvent {
+  return {
+    id: eventId(row.lane, row.seq),
+    lane: row.lane,
+    seq: row.seq,
+    applicationId: row.application_id,
+    type: row.type,
+    userUuid: row.user_uuid,
+    itemId: row.item_id,
+    accountId: row.account_id,
+    refreshId: row.refresh_id,
+    endpointId: row.endpoint_id,
+    content: row.content,
+    timestamp: row.timestamp,
+    committedAt: row.committed_at,
+  };
+}
+
+/** Events of one lane after a position, in order, at most `limit`. */
+export async function readLane(reader: Reader, lane: number, afterSeq: number, limit: number): Promise<LoggedEvent[]> {
+  const rows = await reader.all<EventRow>(sql`select * from events where lane = ${lane} and seq > ${afterSeq} order by seq limit ${limit}`);
+  return rows.map(fromRow);
+}
+
+/** Named events of one lane; those that retention took are absent. */
+export async function readEvents(reader: Reader, lane: number, seqs: readonly number[]): Promise<LoggedEvent[]> {
+  const rows = await reader.all<EventRow>(sql`select * from events where lane = ${lane} and seq in ${sqlList(seqs)} order by seq`);
+  return rows.map(fromRow);
+}
+
+/** An application's events, newest first by commit time; `limit` at most. */
+export async function recentEvents(reader: Reader, applicationId: string | null, limit: number): Promise<LoggedEvent[]> {
+  const rows = await reader.all<EventRow>(
+    applicationId === null
+      ? sql`select * from events order by committed_at desc, lane, seq desc limit ${limit}`
+      : sql`select * from events where application_id = ${applicationId} order by committed_at desc, timestamp desc, seq desc limit ${limit}`,
+  );
+  return rows.map(fromRow);
+}

@@ -1,0 +1,42 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { sql, sqlText } from './sql.ts';
+import type { Storage } from './storage.ts';
+
+const FOLDER = new URL('./migrations/', import.meta.url);
+/** Any constant will do, as long as nobody else locks it: the letters of "pontage" as a number. */
+const ADVISORY_LOCK = 7_069_110_116;
+
+export type Migration = { version: number; name: string; text: string };
+
+/** `0001_name.sql`, in order. Forward only: a migration that has landed is never edited. */
+export function migrations(): Migration[] {
+  return readdirSync(FOLDER)
+    .filter((file) => file.endsWith('.sql'))
+    .sort()
+    .map((file) => ({ version: Number(file.slice(0, 4)), name: file.slice(5, -4), text: readFileSync(new URL(file, FOLDER), 'utf8') }));
+}
+
+/** Brings the schema up to date, in one transaction, under a lock; answers the names of what was applied. */
+export async function migrate(storage: Storage, now: number): Promise<string[]> {
+  return storage.transaction(async (tx) => {
+    if (storage.engine === 'postgres') await tx.all(sql`select pg_advisory_xact_lock(${ADVISORY_LOCK})`);
+    await tx.run(sql`create table if not exists migrations (version bigint primary key, name text not null, applied_at bigint not null)`);
+    const done = await tx.all<{ version: number }>(sql`select version from migrations order by version`);
+    const latest = done.at(-1)?.version ?? 0;
+    const known = migrations();
+    const newest = known.at(-1)?.version ?? 0;
+    if (latest > newest)
+      throw new Error(
+        `the database was written by a newer Pontage (schema ${latest}, this one knows ${newest}): run that version or restore a backup`,
+      );
+    const applied: string[] = [];
+    for (const migration of known.filter(({ version }) => version > latest)) {
+      for (const statement of migration.text.split(/;\s*$/m)) {
+        if (statement.replace(/^\s*--.*$/gm, '').trim()) await tx.run(sqlText(statement));
+      }
+      await tx.run(sql`insert into migrations (version, name, applied_at) values (${migration.version}, ${migration.name}, ${now})`);
+      applied.push(migration.name);
+    }
+    return applied;
+  });
+}

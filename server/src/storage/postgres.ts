@@ -1,0 +1,97 @@
+import pg from 'pg';
+import { render, type Sql, type SqlValue, sqlText } from './sql.ts';
+import type { Storage, Writer } from './storage.ts';
+
+/** Connections of one node. Deliveries, refreshes and requests each hold one only while they talk to the database. */
+const POOL_SIZE = 16;
+const CONNECT_TIMEOUT_MS = 10_000;
+/** A statement that runs longer is a fault of ours, and must not hold locks. */
+const STATEMENT_TIMEOUT_MS = 30_000;
+/** PostgreSQL's protocol counts parameters in 16 bits; chunks stay well below. */
+const PARAMETERS_PER_STATEMENT = 20_000;
+const TRANSACTION_TRIES = 3;
+const RETRYABLE = new Set(['40001', '40P01']);
+
+/** Opens a pool. 64-bit integers are parsed to numbers: every id, time and amount of ours is below 2^53. */
+export function openPostgres(url: string): Storage {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: POOL_SIZE,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
+    application_name: 'pontage',
+    types: {
+      getTypeParser: ((oid: number, format: 'text' | 'binary') => (oid === 20 ? Number : pg.types.getTypeParser(oid, format))) as never,
+    },
+  });
+  // A lost idle connection is replaced by the pool; without a listener it would end the process.
+  pool.on('error', () => {});
+
+  return {
+    engine: 'postgres',
+    all: async <T>(query: Sql) => (await pool.query(statement(query))).rows as T[],
+    first: async <T>(query: Sql) => (await pool.query(statement(query))).rows[0] as T | undefined,
+    transaction: async (work) => {
+      for (let attempt = 1; ; attempt += 1) {
+        const client = await pool.connect();
+        let broken: Error | undefined;
+        try {
+          await client.query('begin');
+          const value = await work(writer(client));
+          await client.query('commit');
+          return value;
+        } catch (error) {
+          await client.query('rollback').catch((failure: Error) => {
+            broken = failure;
+          });
+          const code = (error as { code?: string }).code;
+          if (attempt < TRANSACTION_TRIES && code && RETRYABLE.has(code)) continue;
+          throw error;
+        } finally {
+          client.release(broken);
+        }
+      }
+    },
+    forUpdate: sqlText(' for update'),
+    forUpdateSkipLocked: sqlText(' for update skip locked'),
+    close: () => pool.end(),
+  };
+}
+
+/** Texts of one place in the code are prepared once per connection under a name of their own. */
+const names = new Map<string, string>();
+const NAMES_KEPT = 500;
+
+function statement(query: Sql): pg.QueryConfig {
+  const text = render(query, '$');
+  const config: pg.QueryConfig = { text, values: query.values as SqlValue[] };
+  if (query.key) {
+    let name = names.get(text);
+    if (!name && names.size < NAMES_KEPT) {
+      name = `q${names.size}`;
+      names.set(text, name);
+    }
+    if (name) config.name = name;
+  }
+  return config;
+}
+
+function writer(client: pg.PoolClient): Writer {
+  return {
+    all: async <T>(query: Sql) => (await client.query(statement(query))).rows as T[],
+    first: async <T>(query: Sql) => (await client.query(statement(query))).rows[0] as T | undefined,
+    run: async (query) => (await client.query(statement(query))).rowCount ?? 0,
+    insertMany: async (table, columns, rows, tail = '') => {
+      const rowsPerStatement = Math.floor(PARAMETERS_PER_STATEMENT / columns.length);
+      let changes = 0;
+      for (let start = 0; start < rows.length; start += rowsPerStatement) {
+        const chunk = rows.slice(start, start + rowsPerStatement);
+        let parameter = 0;
+        const values = chunk.map((row) => `(${row.map(() => `$${++parameter}`).join(',')})`).join(',');
+        const text = `insert into ${table} (${columns.join(', ')}) values ${values} ${tail}`;
+        changes += (await client.query({ text, values: chunk.flat() as SqlValue[] })).rowCount ?? 0;
+      }
+      return changes;
+    },
+  };
+}

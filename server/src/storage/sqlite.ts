@@ -1,0 +1,150 @@
+import { backup, DatabaseSync, type StatementSync } from 'node:sqlite';
+import { render, type Sql, sqlText } from './sql.ts';
+import { type Storage, TransactionWaited, type Writer } from './storage.ts';
+
+/** How long a writer of another process (the command line) may hold the file before we give up. */
+const BUSY_TIMEOUT_MS = 5_000;
+/** Transactions that share one commit, and so one wait for the disk. More would only make the first wait longer. */
+const GROUP_SIZE = 64;
+/** Distinct texts kept prepared per connection. */
+const STATEMENTS_KEPT = 500;
+
+type Queued = { work: (tx: Writer) => Promise<unknown>; resolve: (value: unknown) => void; reject: (error: unknown) => void };
+
+/** Opens the embedded database. Reads go through a second, read-only connection, so that they see committed data only. */
+export function openSqlite(file: string): Storage {
+  const writing = connect(file, false);
+  writing.exec('pragma journal_mode = wal; pragma synchronous = full;');
+  const reading = connect(file, true);
+  const write = statements(writing);
+  const read = statements(reading);
+  const queue: Queued[] = [];
+  let draining = false;
+
+  /** A handle for one transaction: code that outlives its transaction must not write into the next. */
+  function handle(): { tx: Writer; end(): void } {
+    let open = true;
+    const statement = (text: string) => {
+      if (!open) throw new TransactionWaited();
+      return write(text);
+    };
+    const tx: Writer = {
+      all: async <T>(query: Sql) => statement(render(query, '?')).all(...query.values) as T[],
+      first: async <T>(query: Sql) => statement(render(query, '?')).get(...query.values) as T | undefined,
+      run: async (query) => Number(statement(render(query, '?')).run(...query.values).changes),
+      insertMany: async (table, columns, rows, tail = '') => {
+        const insert = statement(`insert into ${table} (${columns.join(', ')}) values (${columns.map(() => '?').join(', ')}) ${tail}`);
+        let changes = 0;
+        for (const row of rows) changes += Number(insert.run(...row).changes);
+        return changes;
+      },
+    };
+    return {
+      tx,
+      end: () => {
+        open = false;
+      },
+    };
+  }
+
+  /** Queued transactions share one commit, each in a savepoint of its own: one that fails takes only itself back. */
+  async function drain(): Promise<void> {
+    draining = true;
+    while (queue.length > 0) {
+      const group = queue.splice(0, GROUP_SIZE);
+      const settled: (() => void)[] = [];
+      try {
+        writing.exec('begin immediate');
+        for (const { work, resolve, reject } of group) {
+          writing.exec('savepoint one');
+          const { tx, end } = handle();
+          try {
+            const value = await withoutWaiting(work(tx));
+            writing.exec('release one');
+            settled.push(() => resolve(value));
+          } catch (error) {
+            writing.exec('rollback to one; release one');
+            settled.push(() => reject(error));
+          } finally {
+            end();
+          }
+        }
+        writing.exec('commit');
+      } catch (error) {
+        if (writing.isTransaction) writing.exec('rollback');
+        for (const { reject } of group) reject(error);
+        continue;
+      }
+      for (const settle of settled) settle();
+    }
+    draining = false;
+  }
+
+  return {
+    engine: 'sqlite',
+    all: async <T>(query: Sql) => read(render(query, '?')).all(...query.values) as T[],
+    first: async <T>(query: Sql) => read(render(query, '?')).get(...query.values) as T | undefined,
+    transaction: <T>(work: (tx: Writer) => Promise<T>) =>
+      new Promise<T>((resolve, reject) => {
+        queue.push({ work, resolve: resolve as (value: unknown) => void, reject });
+        if (!draining) queueMicrotask(() => draining || void drain());
+      }),
+    forUpdate: sqlText(''),
+    forUpdateSkipLocked: sqlText(''),
+    backup: async (target) => {
+      await backup(reading, target);
+    },
+    close: async () => {
+      while (draining || queue.length > 0) await new Promise(setImmediate);
+      reading.close();
+      writing.close();
+    },
+  };
+}
+
+function connect(file: string, readOnly: boolean): DatabaseSync {
+  const database = new DatabaseSync(file, { readOnly, timeout: BUSY_TIMEOUT_MS });
+  database.exec('pragma foreign_keys = on; pragma temp_store = memory; pragma cache_size = -16000;');
+  return database;
+}
+
+function statements(database: DatabaseSync): (text: string) => StatementSync {
+  const prepared = new Map<string, StatementSync>();
+  return (text) => {
+    let statement = prepared.get(text);
+    if (!statement) {
+      if (prepared.size >= STATEMENTS_KEPT) prepared.clear();
+      statement = database.prepare(text);
+      prepared.set(text, statement);
+    }
+    return statement;
+  };
+}
+
+/**
+ * Our driver answers at once, so work that only talks to the database settles within the microtasks that are due.
+ * Whatever is still open when the event loop turns was waiting for something else.
+ */
+async function withoutWaiting<T>(work: Promise<T>): Promise<T> {
+  let turn: NodeJS.Immediate | undefined;
+  const turned = new Promise<never>((_, reject) => {
+    turn = setImmediate(() => reject(new TransactionWaited()));
+  });
+  try {
+    return await Promise.race([work, turned]);
+  } finally {
+    clearImmediate(turn);
+  }
+}
+
+/** Holds a lock of the operating system, which ends with the process however it ends. Null when another process holds it. */
+export function lockFile(file: string): { release(): void } | null {
+  const database = new DatabaseSync(file, { timeout: 0 });
+  try {
+    database.exec('pragma journal_mode = delete; begin exclusive');
+    return { release: () => database.close() };
+  } catch {
+    database.close();
+    return null;
+  }
+}

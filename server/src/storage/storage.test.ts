@@ -1,0 +1,120 @@
+/** Conformance: what every engine must do. Each test runs on both. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { eachEngine } from '../../test/support/engines.ts';
+import { createCounters } from './counters.ts';
+import { migrate, migrations } from './migrate.ts';
+import { sql, sqlList, sqlText } from './sql.ts';
+import { TransactionWaited } from './storage.ts';
+
+/** SQLite's rows have no prototype; what counts is their fields. */
+async function plain<T extends object>(row: Promise<T | undefined>): Promise<T | undefined> {
+  const found = await row;
+  return found && { ...found };
+}
+async function listed<T extends object>(rows: Promise<T[]>): Promise<T[]> {
+  return (await rows).map((row) => ({ ...row }));
+}
+
+eachEngine('storage', (open) => {
+  test('binds every value, and parts of a statement compose', async (t) => {
+    const storage = await open(t);
+    const filter = sql`name = ${"it's; drop table counters --"}`;
+    assert.deepEqual(
+      await listed(storage.all(sql`select name from counters where ${filter} or name in ${sqlList(['items', 'accounts'])} order by name`)),
+      [{ name: 'accounts' }, { name: 'items' }],
+    );
+    assert.deepEqual(await listed(storage.all(sql`select name from counters where name in ${sqlList([])}`)), []);
+  });
+
+  test('reads 64-bit integers as numbers and keeps every one below 2^53', async (t) => {
+    const storage = await open(t);
+    await storage.transaction((tx) => tx.run(sql`update counters set value = ${Number.MAX_SAFE_INTEGER} where name = ${'items'}`));
+    assert.deepEqual(await plain(storage.first(sql`select value from counters where name = ${'items'}`)), {
+      value: Number.MAX_SAFE_INTEGER,
+    });
+  });
+
+  test('takes a failing transaction back whole, and only that one', async (t) => {
+    const storage = await open(t);
+    const add = (name: string) => sql`insert into counters (name, value) values (${name}, 0)`;
+    const results = await Promise.allSettled([
+      storage.transaction((tx) => tx.run(add('first'))),
+      storage.transaction(async (tx) => {
+        await tx.run(add('second'));
+        throw new Error('changed my mind');
+      }),
+      storage.transaction((tx) => tx.run(add('third'))),
+    ]);
+    assert.deepEqual(
+      results.map(({ status }) => status),
+      ['fulfilled', 'rejected', 'fulfilled'],
+    );
+    assert.deepEqual(
+      await listed(storage.all(sql`select name from counters where name in ${sqlList(['first', 'second', 'third'])} order by name`)),
+      [{ name: 'first' }, { name: 'third' }],
+    );
+  });
+
+  test('a reader sees committed data only', async (t) => {
+    const storage = await open(t);
+    await storage.transaction(async (tx) => {
+      await tx.run(sql`insert into counters (name, value) values ('unseen', 1)`);
+      assert.equal(await storage.first(sql`select name from counters where name = 'unseen'`), undefined);
+      assert.deepEqual(await plain(tx.first(sql`select value from counters where name = 'unseen'`)), { value: 1 });
+    });
+  });
+
+  test('inserts many rows, and a conflict can be passed over', async (t) => {
+    const storage = await open(t);
+    const rows = Array.from({ length: 12_000 }, (_, index) => [`bulk ${index}`, index]);
+    assert.equal(await storage.transaction((tx) => tx.insertMany('counters', ['name', 'value'], rows)), 12_000);
+    assert.equal(
+      await storage.transaction((tx) =>
+        tx.insertMany('counters', ['name', 'value'], [...rows.slice(0, 5), ['one more', 1]], 'on conflict do nothing'),
+      ),
+      1,
+    );
+  });
+
+  test('counters never give an id twice, whoever asks at once', async (t) => {
+    const storage = await open(t);
+    const nodes = [createCounters(storage), createCounters(storage)];
+    const blocks = await Promise.all(Array.from({ length: 60 }, (_, index) => nodes[index % 2]!.reserve('accounts', 1 + (index % 70))));
+    const ids = blocks.flat();
+    assert.equal(new Set(ids).size, ids.length);
+  });
+
+  test('migrations are applied once, and a newer schema is refused', async (t) => {
+    const storage = await open(t);
+    assert.deepEqual(await migrate(storage, 0), []);
+    const newest = migrations().at(-1)!.version;
+    await storage.transaction((tx) => tx.run(sql`insert into migrations (version, name, applied_at) values (${newest + 1}, 'future', 0)`));
+    await assert.rejects(migrate(storage, 0), /newer Pontage/);
+  });
+
+  test('a row lock is real text on the engine that needs it', async (t) => {
+    const storage = await open(t);
+    await storage.transaction((tx) => tx.all(sql`select name from counters order by name${storage.forUpdate}`));
+    assert.equal(sqlText('a').values.length, 0);
+  });
+});
+
+test('SQLite trips over a transaction that waits for a timer, and goes on', async (t) => {
+  const { openEngine } = await import('../../test/support/engines.ts');
+  const storage = await openEngine('sqlite', t);
+  let outlived = () => {};
+  const ghost = new Promise<void>((resolve) => {
+    outlived = resolve;
+  });
+  const waiting = storage.transaction(async (tx) => {
+    await tx.run(sql`insert into counters (name, value) values ('late', 1)`);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    await assert.rejects(tx.run(sql`insert into counters (name, value) values ('ghost', 1)`), TransactionWaited);
+    outlived();
+  });
+  await assert.rejects(waiting, TransactionWaited);
+  await ghost;
+  assert.equal(await storage.first(sql`select name from counters where name in ('late', 'ghost')`), undefined);
+  await storage.transaction((tx) => tx.run(sql`insert into counters (name, value) values ('after', 1)`));
+});
