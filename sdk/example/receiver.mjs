@@ -4,7 +4,7 @@ import { verify } from '@pontage/sdk';
 
 const server = createServer(async (request, response) => {
   try {
-    const event = verify(await buffer(request), request.headers, process.env.WEBHOOK_SECRET, { requireTimestamp: true });
+    const event = verify(await buffer(request), request.headers, process.env.WEBHOOK_SECRET);
     console.log(event.type, event.content);
     response.writeHead(200).end();
   } catch (error) {

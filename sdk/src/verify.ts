@@ -16,7 +16,8 @@ export type VerifyOptions = {
   toleranceMs?: number | undefined;
   /**
    * Refuse a request without the Standard Webhooks headers. `BridgeApi-Signature` alone covers no time, so whoever recorded
-   * a request could strip the other headers and send it again. False by default, for senders that know only the one scheme.
+   * a request could strip the other headers and send it again. By default true where every secret starts with `whsec_`, since
+   * a sender of such secrets signs in both schemes; set it to false for one that does not.
    */
   requireTimestamp?: boolean | undefined;
 };
@@ -45,7 +46,8 @@ export function verify(
   const body = readBody(rawBody);
   const canCheckStandard = read.keys.some((key) => key.standard !== undefined);
   const signatures = readSignatureHeaders(headers, canCheckStandard);
-  if (options.requireTimestamp === true) checkTimeIsSigned(signatures, canCheckStandard);
+  const timeRequired = options.requireTimestamp ?? read.keys.every((key) => key.standard !== undefined);
+  if (timeRequired) checkTimeIsSigned(signatures, canCheckStandard);
 
   checkSignatures(signatures, read.keys, body);
   if (signatures.standard !== undefined) checkTimestamp(Number(signatures.standard.timestamp) * 1000, now, toleranceMs);
@@ -81,7 +83,7 @@ function checkTimeIsSigned(signatures: SignatureHeaders, canCheckStandard: boole
     throw new WebhookVerificationError('secret_unusable', message);
   }
   if (signatures.standard !== undefined) return;
-  const message = `The option requireTimestamp is set, but the request carries ${BRIDGE_SIGNATURE} only: its time cannot be checked.`;
+  const message = `The request carries ${BRIDGE_SIGNATURE} only: its time cannot be checked. If its sender knows no other scheme, set requireTimestamp to false.`;
   throw new WebhookVerificationError('header_missing', message);
 }
 

@@ -1,0 +1,168 @@
+/** Accounts: writes, and what change detection needs of them. The reading of the wire is in `read.ts`. */
+import type { Money } from '../base/money.ts';
+import { sql } from '../storage/sql.ts';
+import type { Reader, Writer } from '../storage/storage.ts';
+
+export type StoredBalance = { amount: Money; kind: string; at: string | null };
+
+/** An account as a refresh finds it. `trust` and `breaker` are change detection's own words, kept as JSON. */
+export type AccountRecord = {
+  id: number;
+  identity: string | null;
+  name: string;
+  type: string;
+  currency: string;
+  iban: string | null;
+  isPro: boolean;
+  loanDetails: string | null;
+  savingsDetails: string | null;
+  balance: StoredBalance | null;
+  status: number;
+  statusCodeInfo: string | null;
+  trust: string;
+  breaker: string | null;
+  nextWindowFrom: string | null;
+  historyComplete: boolean;
+  absentSince: number | null;
+  absences: number;
+  deletedAt: number | null;
+};
+
+type AccountRow = {
+  id: number;
+  identity: string | null;
+  name: string;
+  type: string;
+  currency: string;
+  iban: string | null;
+  is_pro: number;
+  loan_details: string | null;
+  savings_details: string | null;
+  balance_minor: number | null;
+  balance_exponent: number | null;
+  balance_kind: string | null;
+  balance_at: string | null;
+  status: number;
+  status_code_info: string | null;
+  trust: string;
+  breaker: string | null;
+  next_window_from: string | null;
+  history_complete: number;
+  absent_since: number | null;
+  absences: number;
+  deleted_at: number | null;
+};
+
+/** All accounts of an item, deleted ones too: one that comes back keeps its id. */
+export async function accountsOfItem(reader: Reader, itemId: number): Promise<AccountRecord[]> {
+  const rows = await reader.all<AccountRow>(sql`select * from accounts where item_id = ${itemId} order by id`);
+  return rows.map((row) => ({
+    id: row.id,
+    identity: row.identity,
+    name: row.name,
+    type: row.type,
+    currency: row.currency,
+    iban: row.iban,
+    isPro: row.is_pro === 1,
+    loanDetails: row.loan_details,
+    savingsDetails: row.savings_details,
+    balance:
+      row.balance_minor === null || row.balance_exponent === null
+        ? null
+        : {
+            amount: { minor: row.balance_minor, exponent: row.balance_exponent, currency: row.currency },
+            kind: row.balance_kind ?? '',
+            at: row.balance_at,
+          },
+    status: row.status,
+    statusCodeInfo: row.status_code_info,
+    trust: row.trust,
+    breaker: row.breaker,
+    nextWindowFrom: row.next_window_from,
+    historyComplete: row.history_complete === 1,
+    absentSince: row.absent_since,
+    absences: row.absences,
+    deletedAt: row.deleted_at,
+  }));
+}
+
+export type AccountOwner = { itemId: number; userUuid: string; bankId: number };
+
+export async function insertAccounts(tx: Writer, owner: AccountOwner, accounts: readonly AccountRecord[], now: number): Promise<void> {
+  const columns = [
+    'id',
+    'item_id',
+    'user_uuid',
+    'bank_id',
+    'identity',
+    'name',
+    'type',
+    'currency',
+    'iban',
+    'is_pro',
+    'loan_details',
+    'savings_details',
+    'balance_minor',
+    'balance_exponent',
+    'balance_kind',
+    'balance_at',
+    'status',
+    'status_code_info',
+    'trust',
+    'breaker',
+    'next_window_from',
+    'history_complete',
+    'absent_since',
+    'absences',
+    'deleted_at',
+    'created_at',
+    'updated_at',
+  ];
+  await tx.insertMany(
+    'accounts',
+    columns,
+    accounts.map((account) => [
+      account.id,
+      owner.itemId,
+      owner.userUuid,
+      owner.bankId,
+      account.identity,
+      account.name,
+      account.type,
+      account.currency,
+      account.iban,
+      account.isPro ? 1 : 0,
+      account.loanDetails,
+      account.savingsDetails,
+      account.balance?.amount.minor ?? null,
+      account.balance?.amount.exponent ?? null,
+      account.balance?.kind ?? null,
+      account.balance?.at ?? null,
+      account.status,
+      account.statusCodeInfo,
+      account.trust,
+      account.breaker,
+      account.nextWindowFrom,
+      account.historyComplete ? 1 : 0,
+      account.absentSince,
+      account.absences,
+      account.deletedAt,
+      now,
+      now,
+    ]),
+  );
+}
+
+/** `updatedAt` null leaves the wire's `updated_at` as it is. */
+export async function updateAccount(tx: Writer, account: AccountRecord, updatedAt: number | null): Promise<void> {
+  await tx.run(sql`
+    update accounts set identity = ${account.identity}, name = ${account.name}, type = ${account.type}, iban = ${account.iban},
+      loan_details = ${account.loanDetails}, savings_details = ${account.savingsDetails},
+      balance_minor = ${account.balance?.amount.minor ?? null}, balance_exponent = ${account.balance?.amount.exponent ?? null},
+      balance_kind = ${account.balance?.kind ?? null}, balance_at = ${account.balance?.at ?? null},
+      status = ${account.status}, status_code_info = ${account.statusCodeInfo}, trust = ${account.trust}, breaker = ${account.breaker},
+      next_window_from = ${account.nextWindowFrom}, history_complete = ${account.historyComplete ? 1 : 0},
+      absent_since = ${account.absentSince}, absences = ${account.absences}, deleted_at = ${account.deletedAt},
+      updated_at = coalesce(${updatedAt}, updated_at)
+    where id = ${account.id}`);
+}

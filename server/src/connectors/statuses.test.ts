@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { StatusCode } from './connector.ts';
+import { defaultInfo, describe, isStatusCode, knownInfos, worstStatus } from './statuses.ts';
+
+const statuses: StatusCode[] = [0, -2, -3, 402, 429, 1003, 1005, 1007, 1009, 1010, 1099, 1100];
+
+test('fine and still running have no sentence; every trouble has one in each language', () => {
+  for (const status of statuses) {
+    for (const info of [null, 'SOMETHING_NEW', ...knownInfos[status]]) {
+      const english = describe(status, info, 'en');
+      const french = describe(status, info, 'fr');
+      if (status <= 0) assert.deepEqual([english, french], [null, null]);
+      else assert.ok(english && french && english !== french, `${status} ${info}`);
+    }
+  }
+});
+
+test('an info has its own sentence only under its own status', () => {
+  assert.equal(describe(1003, 'BANK_IS_DOWN', 'en'), "Your bank's interface is down for now.");
+  assert.equal(describe(1003, 'WRONG_PWD', 'en'), describe(1003, null, 'en'));
+});
+
+test('the worst status that somebody can act on stands for the item', () => {
+  assert.equal(worstStatus([]), 0);
+  assert.equal(worstStatus([0, 1003, 1010, 429, 402]), 402);
+  assert.equal(worstStatus([1003, 1007, 1100, 1010]), 1010);
+  assert.equal(worstStatus([1003, 1007]), 1007);
+  assert.equal(worstStatus([0, 1005, 1009]), 0);
+  assert.equal(worstStatus([1005, 1003, 1009]), 1003);
+});
+
+test('a status without an info takes the first known one', () => {
+  assert.equal(defaultInfo(402), 'INVALID_CREDS');
+  assert.equal(defaultInfo(1007), null);
+  assert.equal(isStatusCode(1100), true);
+  assert.equal(isStatusCode(404), false);
+});

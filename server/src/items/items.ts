@@ -1,0 +1,146 @@
+/** Items: the connection of a user to a bank. Writes; the reading of the wire is in `read.ts`. */
+import { sql } from '../storage/sql.ts';
+import type { Reader, Writer } from '../storage/storage.ts';
+
+export type Item = {
+  id: number;
+  applicationId: string;
+  userUuid: string;
+  bankId: number;
+  status: number;
+  statusCodeInfo: string | null;
+  dataKeyId: string;
+  credentials: string | null;
+  connectorState: string | null;
+  connectedOnce: boolean;
+  historyComplete: boolean;
+  fullRefreshWanted: boolean;
+  refreshCount: number;
+  createdAt: number;
+};
+
+export const JUST_ADDED = -2;
+export const JUST_EDITED = -3;
+
+type ItemRow = {
+  id: number;
+  application_id: string;
+  user_uuid: string;
+  bank_id: number;
+  status: number;
+  status_code_info: string | null;
+  data_key_id: string;
+  credentials: string | null;
+  connector_state: string | null;
+  connected_once: number;
+  history_complete: number;
+  full_refresh_wanted: number;
+  refresh_count: number;
+  created_at: number;
+};
+
+export async function findItem(reader: Reader, itemId: number): Promise<Item | null> {
+  const row = await reader.first<ItemRow>(sql`select * from items where id = ${itemId}`);
+  return row
+    ? {
+        id: row.id,
+        applicationId: row.application_id,
+        userUuid: row.user_uuid,
+        bankId: row.bank_id,
+        status: row.status,
+        statusCodeInfo: row.status_code_info,
+        dataKeyId: row.data_key_id,
+        credentials: row.credentials,
+        connectorState: row.connector_state,
+        connectedOnce: row.connected_once === 1,
+        historyComplete: row.history_complete === 1,
+        fullRefreshWanted: row.full_refresh_wanted === 1,
+        refreshCount: row.refresh_count,
+        createdAt: row.created_at,
+      }
+    : null;
+}
+
+export type NewItem = {
+  id: number;
+  applicationId: string;
+  userUuid: string;
+  bankId: number;
+  dataKeyId: string;
+  credentials: string;
+  credentialsExpireAt: number;
+  /** The application's clock. */
+  createdAt: number;
+};
+
+export async function insertItem(tx: Writer, item: NewItem): Promise<void> {
+  await tx.run(sql`
+    insert into items (id, application_id, user_uuid, bank_id, status, data_key_id, credentials, credentials_expire_at, created_at)
+    values (${item.id}, ${item.applicationId}, ${item.userUuid}, ${item.bankId}, ${JUST_ADDED}, ${item.dataKeyId}, ${item.credentials},
+            ${item.credentialsExpireAt}, ${item.createdAt})`);
+}
+
+/** New credentials of an item that exists; they expire like those of a first connection until one refresh has succeeded. */
+export async function replaceCredentials(
+  tx: Writer,
+  itemId: number,
+  sealed: string,
+  expireAt: number,
+  connectedOnce: boolean,
+): Promise<void> {
+  await tx.run(sql`
+    update items set credentials = ${sealed}, status = ${connectedOnce ? JUST_EDITED : JUST_ADDED}, status_code_info = null,
+      credentials_expire_at = ${connectedOnce ? null : expireAt}
+    where id = ${itemId}`);
+}
+
+/** What a finished refresh leaves on its item. */
+export type RefreshedItem = {
+  id: number;
+  status: number;
+  statusCodeInfo: string | null;
+  succeeded: boolean;
+  historyComplete: boolean;
+  fullRefreshWanted: boolean;
+  connectorState: string | null;
+  /** Real time; null where the user must act first. */
+  dueAt: number | null;
+  refreshedAt: number;
+  /** Uploaded files are read once: what they held is not kept. */
+  forgetCredentials: boolean;
+  countsAsRefresh: boolean;
+};
+
+export async function updateRefreshedItem(tx: Writer, item: RefreshedItem): Promise<void> {
+  const succeeded = item.succeeded ? 1 : 0;
+  await tx.run(sql`
+    update items set status = ${item.status}, status_code_info = ${item.statusCodeInfo},
+      connected_once = case when ${succeeded} = 1 then 1 else connected_once end,
+      credentials_expire_at = case when ${succeeded} = 1 then null else credentials_expire_at end,
+      credentials = case when ${item.forgetCredentials ? 1 : 0} = 1 then null else credentials end,
+      history_complete = case when ${item.historyComplete ? 1 : 0} = 1 then 1 else history_complete end,
+      full_refresh_wanted = ${item.fullRefreshWanted ? 1 : 0}, connector_state = ${item.connectorState}, refresh_count = refresh_count + ${item.countsAsRefresh ? 1 : 0},
+      last_refreshed_at = ${item.refreshedAt}, due_at = ${item.dueAt}
+    where id = ${item.id}`);
+}
+
+/** Items whose unattended refresh is due, of one application or of all; ids only, oldest first. */
+export async function dueItems(
+  reader: Reader,
+  now: number,
+  limit: number,
+): Promise<{ id: number; application_id: string; user_uuid: string; due_at: number }[]> {
+  return reader.all(sql`select id, application_id, user_uuid, due_at from items where due_at <= ${now} order by due_at, id limit ${limit}`);
+}
+
+/** Erases credentials of first connections that failed or were abandoned; answers how many. */
+export async function eraseExpiredCredentials(tx: Writer, now: number): Promise<number> {
+  return tx.run(sql`
+    update items set credentials = null, connector_state = null, credentials_expire_at = null, due_at = null
+    where credentials_expire_at <= ${now} and connected_once = 0`);
+}
+
+/** A test clock went forward: what is due in the application's time comes nearer in real time. */
+export async function bringDueNearer(tx: Writer, applicationId: string, byMs: number): Promise<void> {
+  await tx.run(sql`update items set due_at = due_at - ${byMs} where application_id = ${applicationId} and due_at is not null`);
+}

@@ -1,0 +1,96 @@
+/** The conversation with a bank: one refresh's worth of calls, each with its time limit, brought to one answer. Writes nothing. */
+import { MINUTE_MS, SECOND_MS } from '../base/clock.ts';
+import type {
+  Authentication,
+  AuthenticationRequest,
+  Batch,
+  CalendarDate,
+  Connector,
+  Failure,
+  Json,
+  ObservedAccount,
+} from '../connectors/connector.ts';
+
+/** A bank that has not answered by then is down for this refresh (status 1003), and is asked again at the next. */
+const AUTHENTICATE_LIMIT_MS = 30 * SECOND_MS;
+const LIST_ACCOUNTS_LIMIT_MS = 30 * SECOND_MS;
+const FETCH_ACCOUNT_LIMIT_MS = 2 * MINUTE_MS;
+/** More accounts than any user has: a bank that answers more is not believed. */
+const ACCOUNTS_MAX = 500;
+
+export const CRASHED: Failure = { kind: 'failed', status: 1003, info: 'CNT_CRASH' };
+
+export type FetchedAccount = { account: ObservedAccount; answer: { kind: 'fetched'; batches: readonly Batch[] } | Failure };
+export type BankAnswer =
+  | Extract<Authentication, { kind: 'challenge' }>
+  | Failure
+  | { kind: 'answered'; keep: Json | undefined; listComplete: boolean; accounts: readonly FetchedAccount[] };
+
+export type Conversation = {
+  connector: Connector;
+  authentication: AuthenticationRequest;
+  phase: 'recent' | 'full' | 'incremental';
+  /** Where the fetch of an account begins; null for its whole history. */
+  from: (account: ObservedAccount) => CalendarDate | null;
+  /** Called after the login, and after each account. */
+  onProgress: (refreshed: number, total: number | null) => Promise<void>;
+  onCrash: (error: unknown) => void;
+  signal: AbortSignal;
+};
+
+export async function askBank(conversation: Conversation): Promise<BankAnswer> {
+  const { connector, authentication, signal, onCrash } = conversation;
+  const { itemId, now } = authentication;
+
+  const login = await limited(signal, AUTHENTICATE_LIMIT_MS, onCrash, (limit) => connector.authenticate(authentication, limit));
+  if (login.kind !== 'authenticated') return login;
+  const { session } = login;
+  await conversation.onProgress(0, null);
+
+  const list = await limited(signal, LIST_ACCOUNTS_LIMIT_MS, onCrash, (limit) => connector.listAccounts({ itemId, session, now }, limit));
+  if (list.kind === 'failed') return list;
+  if (list.accounts.length > ACCOUNTS_MAX) return CRASHED;
+  await conversation.onProgress(0, list.accounts.length);
+
+  const fetched: FetchedAccount[] = [];
+  for (const account of list.accounts) {
+    const from = conversation.phase === 'full' ? null : conversation.from(account);
+    const phase = conversation.phase === 'incremental' && from === null ? 'full' : conversation.phase;
+    const answer = await limited(signal, FETCH_ACCOUNT_LIMIT_MS, onCrash, (limit) =>
+      connector.fetchAccount({ itemId, session, account, phase, from, now }, limit),
+    );
+    if (answer.kind === 'failed' && endsRefresh(answer)) return answer;
+    fetched.push({ account, answer });
+    await conversation.onProgress(fetched.length, list.accounts.length);
+  }
+  return { kind: 'answered', keep: login.keep, listComplete: list.complete, accounts: fetched };
+}
+
+/** A login that fails at an account fails as a whole; a fault of one account stays with it. */
+function endsRefresh(failure: Failure): boolean {
+  return failure.status === 402 || failure.status === 429 || failure.status === 1010;
+}
+
+/** A connector that throws, or does not answer in time, has crashed: that is a status, not an exception. */
+async function limited<T>(
+  signal: AbortSignal,
+  limitMs: number,
+  onCrash: (error: unknown) => void,
+  call: (signal: AbortSignal) => Promise<T>,
+): Promise<T | Failure> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
+  let refuse: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    refuse = () => reject(limit.reason);
+    limit.addEventListener('abort', refuse, { once: true });
+  });
+  try {
+    return await Promise.race([call(limit), aborted]);
+  } catch (error) {
+    signal.throwIfAborted();
+    onCrash(error);
+    return CRASHED;
+  } finally {
+    if (refuse) limit.removeEventListener('abort', refuse);
+  }
+}

@@ -1,0 +1,108 @@
+/** "Add your account": the moment an item begins, committed with its `item.created` before the bank is asked anything. */
+import { HOUR_MS } from '../base/clock.ts';
+import type { Credentials } from '../connectors/connector.ts';
+import { appendEvents, takeTimestamps } from '../events/log.ts';
+import { findItem, insertItem, replaceCredentials } from '../items/items.ts';
+import { answerChallenge, requestRefresh } from '../items/refreshes.ts';
+import { sql } from '../storage/sql.ts';
+import type { RefreshServices } from './run.ts';
+
+/** Credentials of a first connection that failed or was abandoned are erased within an hour; the erasing runs every minute. */
+const CREDENTIALS_LIFETIME_MS = HOUR_MS - 5 * 60_000;
+
+export type ConnectionServices = Pick<RefreshServices, 'storage' | 'vault' | 'counters' | 'clock' | 'onEvents'>;
+export type Connected = { itemId: number; refreshId: string };
+
+/**
+ * Makes the item of a Connect session, or takes the one that the session has already: a double click, or corrected
+ * credentials after a refusal, go on with the same item and make no second `item.created`.
+ */
+export async function connectItem(
+  services: ConnectionServices,
+  request: { sessionId: string; applicationId: string; userUuid: string; bankId: number; credentials: Credentials; clockOffsetMs: number },
+): Promise<Connected> {
+  const { storage, vault, counters, clock } = services;
+  const [newItemId] = await counters.reserve('items', 1);
+  const realNow = clock.now();
+  const now = realNow + request.clockOffsetMs;
+  const connected = await storage.transaction(async (tx): Promise<Connected> => {
+    const session = await tx.first<{ item_id: number | null }>(
+      sql`select item_id from connect_sessions where id = ${request.sessionId}${storage.forUpdate}`,
+    );
+    const existing = session?.item_id == null ? null : await findItem(tx, session.item_id);
+    const itemId = existing?.id ?? newItemId!;
+    const dataKeyId = existing?.dataKeyId ?? (await vault.createKey(tx, realNow));
+    const sealed = await vault.seal(
+      tx,
+      dataKeyId,
+      { table: 'items', column: 'credentials', id: itemId },
+      JSON.stringify(request.credentials),
+    );
+    const expireAt = realNow + CREDENTIALS_LIFETIME_MS;
+    const { applicationId, userUuid, bankId } = request;
+    if (existing) await replaceCredentials(tx, itemId, sealed, expireAt, existing.connectedOnce);
+    else
+      await insertItem(tx, {
+        id: itemId,
+        applicationId,
+        userUuid,
+        bankId,
+        dataKeyId,
+        credentials: sealed,
+        credentialsExpireAt: expireAt,
+        createdAt: now,
+      });
+    const phase = existing?.connectedOnce ? 'incremental' : 'recent';
+    const refreshId = await requestRefresh(tx, {
+      item: { id: itemId, applicationId, userUuid },
+      cause: 'connect',
+      phase,
+      startedAt: now,
+      runAt: realNow,
+    });
+    await tx.run(sql`
+      update connect_sessions set item_id = ${itemId}, refresh_id = ${refreshId}, step = 'sync_in_progress' where id = ${request.sessionId}`);
+    if (!existing) {
+      const [timestamp] = await takeTimestamps(tx, userUuid, now, 1);
+      const draft = { type: 'item.created' as const, itemId, userUuid };
+      await appendEvents(tx, { applicationId, refreshId, committedAt: realNow }, [{ draft, timestamp: timestamp! }]);
+    }
+    return { itemId, refreshId };
+  });
+  services.onEvents();
+  return connected;
+}
+
+/** A refresh of an item that exists: asked by the API, or by the user in Connect. Joins one that is open. */
+export async function refreshItem(
+  services: Pick<ConnectionServices, 'storage' | 'clock'>,
+  itemId: number,
+  cause: 'connect' | 'api',
+  clockOffsetMs: number,
+): Promise<{ refreshId: string } | null> {
+  const { storage, clock } = services;
+  const now = clock.now();
+  return storage.transaction(async (tx) => {
+    const item = await findItem(tx, itemId);
+    if (!item) return null;
+    const phase = !item.connectedOnce ? 'recent' : item.fullRefreshWanted ? 'full' : 'incremental';
+    const refreshId = await requestRefresh(tx, { item, cause, phase, startedAt: now + clockOffsetMs, runAt: now });
+    return { refreshId };
+  });
+}
+
+/** The user's code, sealed on its way to the worker. False where the refresh no longer waits for one. */
+export async function answerRefresh(
+  services: Pick<ConnectionServices, 'storage' | 'vault' | 'clock'>,
+  refreshId: string,
+  itemId: number,
+  code: string,
+): Promise<boolean> {
+  const { storage, vault, clock } = services;
+  return storage.transaction(async (tx) => {
+    const item = await findItem(tx, itemId);
+    if (!item) return false;
+    const sealed = await vault.seal(tx, item.dataKeyId, { table: 'refreshes', column: 'answer', id: refreshId }, code);
+    return answerChallenge(tx, refreshId, sealed, clock.now());
+  });
+}

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { ObservedAccount } from '../../connectors/connector.ts';
+import { matchAccounts, type StoredAccount } from './accounts.ts';
+import { HOUR_MS, NOON } from './fixtures.ts';
+
+function known(id: number, more: Partial<StoredAccount> = {}): StoredAccount {
+  const base = { id, identity: `i${id}`, iban: null, currency: 'EUR', type: 'checking' as const, name: `Compte ${id}` };
+  return { ...base, absentSince: null, absences: 0, deletedAt: null, ...more };
+}
+
+function seen(id: number, more: Partial<ObservedAccount> = {}): ObservedAccount {
+  const base = { identity: `i${id}`, name: `Compte ${id}`, type: 'checking' as const, currency: 'EUR', iban: null };
+  return { ...base, isPro: false, loanDetails: null, savingsDetails: null, handle: `h${id}`, ...more };
+}
+
+const pairs = (stored: StoredAccount[], observed: ObservedAccount[]) =>
+  matchAccounts(stored, observed, true, NOON).matched.map(({ stored: { id }, observed: { handle }, rule }) => `${id}=${handle} by ${rule}`);
+
+const IBAN = 'FR6914508000303386763591H62';
+
+describe('identity of accounts', () => {
+  test('the bank’s identity comes first, whatever else changed', () => {
+    assert.deepEqual(pairs([known(1)], [seen(1, { name: 'Autre', type: 'savings', iban: IBAN })]), ['1=h1 by identity']);
+  });
+
+  test('then the IBAN, then the national number, then type, currency and name', () => {
+    assert.deepEqual(pairs([known(1, { identity: null, iban: IBAN })], [seen(9, { iban: 'FR69 1450 8000 3033 8676 3591 H62' })]), [
+      '1=h9 by iban',
+    ]);
+    const merged = 'FR7630004000303386763591H99'.replace('FR76', 'FR12');
+    assert.deepEqual(pairs([known(1, { identity: null, iban: IBAN })], [seen(9, { identity: null, iban: merged })]), [
+      '1=h9 by national_number',
+    ]);
+    assert.deepEqual(pairs([known(1, { identity: null })], [seen(9, { identity: null, name: 'COMPTE 1' })]), ['1=h9 by name']);
+  });
+
+  test('two accounts that share an IBAN are told apart by name and currency', () => {
+    const stored = [known(1, { identity: null, iban: IBAN, name: 'Courant' }), known(2, { identity: null, iban: IBAN, name: 'Livret' })];
+    const observed = [seen(8, { identity: null, iban: IBAN, name: 'Livret' }), seen(9, { identity: null, iban: IBAN, name: 'Courant' })];
+    assert.deepEqual(pairs(stored, observed), ['2=h8 by iban', '1=h9 by iban']);
+  });
+
+  test('a name never overrides different IBANs or identities', () => {
+    assert.deepEqual(pairs([known(1, { name: 'Livret' })], [seen(2, { name: 'Livret' })]), []);
+  });
+
+  test('an account that reappears keeps its id, and a live one is preferred', () => {
+    const deleted = known(1, { deletedAt: NOON - 1 });
+    const [match] = matchAccounts([deleted], [seen(1)], true, NOON).matched;
+    assert.deepEqual([match?.stored.id, match?.reappeared], [1, true]);
+    assert.deepEqual(pairs([deleted, known(2, { identity: 'i1' })], [seen(1)]), ['2=h1 by identity']);
+  });
+});
+
+describe('missing accounts', () => {
+  const stored = [known(1), known(2)];
+
+  test('are deleted after two complete lists and twenty hours', () => {
+    const once = matchAccounts(stored, [seen(1)], true, NOON).missing[0]!;
+    assert.deepEqual([once.stored.id, once.absences, once.deleted], [2, 1, false]);
+    const after = (hours: number) => {
+      const absent = known(2, { absentSince: once.absentSince, absences: once.absences });
+      return matchAccounts([known(1), absent], [seen(1)], true, NOON + hours * HOUR_MS).missing[0]!.deleted;
+    };
+    assert.deepEqual([after(19), after(20)], [false, true]);
+  });
+
+  test('mean nothing in a list that is not complete', () => {
+    assert.deepEqual(matchAccounts(stored, [seen(1)], false, NOON).missing, []);
+  });
+
+  test('an empty list, or one that loses more than half of three, is an anomaly', () => {
+    const empty = matchAccounts(stored, [], true, NOON);
+    assert.deepEqual([empty.missing, empty.anomaly], [[], { kind: 'accounts_lost', lost: 2, known: 2 }]);
+    const three = [known(1), known(2), known(3)];
+    assert.equal(matchAccounts(three, [seen(1)], true, NOON).anomaly?.lost, 2);
+    assert.equal(matchAccounts(three, [seen(1), seen(2)], true, NOON).anomaly, null);
+    assert.equal(matchAccounts([], [], true, NOON).anomaly, null);
+  });
+});

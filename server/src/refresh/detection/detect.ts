@@ -1,0 +1,198 @@
+/**
+ * Change detection: from what is stored and what the bank shows to counted changes, each with its reason.
+ * Pure, and the same whatever the order of the rows. The rules and their grounds: docs on change detection.
+ */
+import type { Balance, Batch, CalendarDate } from '../../connectors/connector.ts';
+import { judgeAbsences } from './absence.ts';
+import { balanceChanged, chooseBalance, isExplained } from './balance.ts';
+import { addChanges, type Change, type Net, type NetChanges, sortChanges } from './changes.ts';
+import { groupByContent } from './content-groups.ts';
+import { byContent, created, type Matching, merged, openMatching } from './entries.ts';
+import { learn, trustLevel } from './identifiers.ts';
+import { calendarDate, dayNumber, dayOfInstant } from './normalise.ts';
+import { applyCorrections, evidenceOnIds, type IdIndex, indexIds, matchContent, matchIds, matchLinks } from './stages-certain.ts';
+import { matchDriftedLabels, matchMovedDates } from './stages-likely.ts';
+import { matchAmountsAtBooking, matchDeletedPending, matchRelabelled, matchReturned } from './stages-uncertain.ts';
+import type { Anomaly, Breaker, DetectionInput, Outcome, StoredTransaction, Trust } from './types.ts';
+
+/** What is carried from batch to batch. */
+type Progress = {
+  rows: readonly StoredTransaction[];
+  trust: Trust;
+  /** Earlier evidence on ids decays once a refresh. */
+  learned: boolean;
+  balance: Balance | null;
+  /** Whether a batch brought a balance that counts. */
+  balanceKnown: boolean;
+  breaker: Breaker | null;
+  created: number;
+  idConflicts: number;
+  readonly anomalies: Anomaly[];
+};
+
+export function detect(input: DetectionInput): Outcome {
+  const { stored, batches, now } = input;
+  const progress: Progress = {
+    rows: stored,
+    trust: input.trust,
+    learned: false,
+    balance: input.balance.current,
+    balanceKnown: false,
+    breaker: input.breaker,
+    created: 0,
+    idConflicts: 0,
+    anomalies: [],
+  };
+  const net = new Map<number, Net>();
+  batches.forEach((batch, at) => {
+    const changes = applyBatch(progress, batch, input);
+    addChanges(net, changes);
+    if (at < batches.length - 1) progress.rows = withChanges(progress.rows, changes);
+  });
+  const { created, updated, deleted, held, touched } = sortChanges(net);
+  const counts = { new: created.length, updated: updated.length, deleted: deleted.length };
+  const changed = balanceChanged(input.balance.current, progress.balance);
+  const quiet = counts.new + counts.updated + counts.deleted + held.length === 0;
+  const complete = batches.every(({ coverage }) => coverage.bookedComplete);
+  return {
+    created,
+    updated,
+    deleted,
+    held,
+    touched,
+    counts,
+    balance: progress.balance,
+    balanceChanged: changed,
+    explained: !progress.balanceKnown || isExplained(input.balance.current, progress.balance, withoutBackfill(stored, net)),
+    incomplete1009: changed && input.balance.current !== null && complete && quiet && input.accountType !== 'loan',
+    trust: progress.trust,
+    breaker: progress.breaker,
+    anomalies: progress.anomalies,
+    fullRefreshWanted: progress.anomalies.some(({ kind }) => kind !== 'crowded') || (progress.breaker?.rows.length ?? 0) > 0,
+    nextWindowFrom: windowFloor(stored, net, now),
+    idConflicts: progress.idConflicts,
+  };
+}
+
+function applyBatch(progress: Progress, batch: Batch, { fullRefresh, now }: DetectionInput): Change[] {
+  const matching = openMatching(progress.rows, batch, 'unknown', now);
+  const groups = groupByContent(matching.live, matching.fetched, (entry) => entry.rawText);
+  const evidence = evidenceOnIds(groups);
+  progress.trust = learn(progress.trust, evidence, !progress.learned);
+  progress.learned ||= evidence.agreements + evidence.disagreements > 0;
+  matching.trust = trustLevel(progress.trust);
+  const ids = indexIds(matching);
+
+  applyCorrections(matching, ids);
+  matchLinks(matching, ids);
+  matchIds(matching, ids);
+  matchContent(matching, groups);
+  matchMovedDates(matching);
+  matchDriftedLabels(matching);
+  matchAmountsAtBooking(matching);
+  matchReturned(matching);
+  matchDeletedPending(matching);
+  matchRelabelled(matching);
+
+  const changes = [...changesOfPairs(matching), ...creations(matching, progress)];
+  const balanceBefore = progress.balance;
+  progress.balance = chooseBalance(balanceBefore, batch.balance);
+  // No balance, or one that is older than the known one, says nothing about what this batch lacks.
+  const balanceAfter = progress.balance === batch.balance ? batch.balance : null;
+  progress.balanceKnown ||= balanceAfter !== null;
+  const { breaker } = progress;
+  const judgement = judgeAbsences(matching, { changes, balanceBefore, balanceAfter, breaker, fullRefresh });
+  progress.breaker = judgement.breaker;
+  progress.idConflicts += matching.idConflicts;
+  progress.anomalies.push(...matching.anomalies);
+  return withSingleOwners(changes.concat(judgement.changes), ids);
+}
+
+/** Rows older than all that is stored were in the balance before: history that is fetched later moves nothing. */
+function withoutBackfill(stored: readonly StoredTransaction[], net: NetChanges): Net[] {
+  if (net.size === 0) return [];
+  let oldest = '9999-12-31';
+  for (const { deletedAt, date } of stored) if (deletedAt === null && date < oldest) oldest = date;
+  return [...net.values()].filter(({ before, after }) => before !== null || after.date >= oldest);
+}
+
+function changesOfPairs(matching: Matching): Change[] {
+  const changes: Change[] = [];
+  for (const { stored, fetched, evidence } of matching.pairs) {
+    const after = merged(matching, stored, fetched);
+    if (after === stored.row) continue;
+    changes.push({ before: stored.row, after, reason: { kind: 'matched', observation: fetched.observation, evidence } });
+  }
+  return changes;
+}
+
+function creations(matching: Matching, progress: Progress): Change[] {
+  const unmatched = matching.fetched.filter((entry) => !entry.taken).sort(byContent);
+  return unmatched.map((entry) => {
+    progress.created += 1;
+    return { before: null, after: created(entry, -progress.created), reason: { kind: 'created', observation: entry.observation } };
+  });
+}
+
+/** An id belongs to one row: whoever carried an id that another row has now, or had before, loses it. */
+function withSingleOwners(changes: readonly Change[], ids: IdIndex): Change[] {
+  const lost = new Map<StoredTransaction, Set<string>>();
+  for (const { before, after } of changes) {
+    const id = after.providerId;
+    if (id === null || id === before?.providerId) continue;
+    for (const owner of [ids.current.get(id), ids.aliases.get(id)]) {
+      if (owner === undefined || owner.row.id === after.id) continue;
+      const gone = lost.get(owner.row);
+      if (gone === undefined) lost.set(owner.row, new Set([id]));
+      else gone.add(id);
+    }
+  }
+  if (lost.size === 0) return [...changes];
+  const result = changes.map((change): Change => {
+    const gone = change.before === null ? undefined : lost.get(change.before);
+    if (gone === undefined || change.before === null) return change;
+    lost.delete(change.before);
+    return { ...change, after: withoutIds(change.after, gone) };
+  });
+  for (const [row, gone] of lost) result.push({ before: row, after: withoutIds(row, gone), reason: { kind: 'id_lost' } });
+  return result;
+}
+
+function withoutIds(row: StoredTransaction, gone: ReadonlySet<string>): StoredTransaction {
+  const providerId = row.providerId !== null && gone.has(row.providerId) ? null : row.providerId;
+  return { ...row, providerId, aliases: row.aliases.filter((alias) => !gone.has(alias)) };
+}
+
+function withChanges(rows: readonly StoredTransaction[], changes: readonly Change[]): StoredTransaction[] {
+  const after = new Map(changes.map((change) => [change.after.id, change.after]));
+  const kept = rows.map((row) => after.get(row.id) ?? row);
+  return [...kept, ...changes.filter(({ before }) => before === null).map((change) => change.after)];
+}
+
+/** Days looked at again: late bookings, holds that are shown under an earlier date. */
+const BOOKED_OVERLAP_DAYS = 14;
+const PENDING_OVERLAP_DAYS = 3;
+
+/** Pending rows and rows under suspicion must stay inside the next window. */
+function windowFloor(stored: readonly StoredTransaction[], net: NetChanges, now: number): CalendarDate | null {
+  let lastBooked = '';
+  let oldestPending: CalendarDate | null = null;
+  let oldestHeld: CalendarDate | null = null;
+  const look = ({ deletedAt, status, date, missing }: StoredTransaction) => {
+    if (deletedAt !== null) return;
+    if (status === 'booked') {
+      if (date > lastBooked) lastBooked = date;
+      if (missing > 0 && (oldestHeld === null || date < oldestHeld)) oldestHeld = date;
+    } else if (oldestPending === null || date < oldestPending) {
+      oldestPending = date;
+    }
+  };
+  for (const row of stored) look(net.size === 0 ? row : (net.get(row.id)?.after ?? row));
+  for (const { before, after } of net.values()) if (before === null) look(after);
+  if (lastBooked === '') return null;
+  // A row booked under a future date must not pull the window past today.
+  const days = [Math.min(dayNumber(lastBooked), dayOfInstant(now)) - BOOKED_OVERLAP_DAYS];
+  if (oldestPending !== null) days.push(dayNumber(oldestPending) - PENDING_OVERLAP_DAYS);
+  if (oldestHeld !== null) days.push(dayNumber(oldestHeld));
+  return calendarDate(Math.min(...days));
+}

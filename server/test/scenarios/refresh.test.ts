@@ -1,0 +1,187 @@
+/** A bank connected and refreshed through days: which events come, in which order, and that their counts are true. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { HOUR_MS, MINUTE_MS } from '../../src/base/clock.ts';
+import { demoBank } from '../../src/connectors/sandbox/demo-bank.ts';
+import type { LoggedEvent } from '../../src/events/log.ts';
+import { sql } from '../../src/storage/sql.ts';
+import { eachEngine } from '../support/engines.ts';
+import { createWorld, type World } from '../support/world.ts';
+
+const DEMO = 574;
+const login = (USER: string) => ({ USER, PWD: 'any' });
+const typesOf = (events: readonly LoggedEvent[]) => events.map(({ type }) => type);
+const contentOf = (event: LoggedEvent) => JSON.parse(event.content) as Record<string, unknown>;
+
+async function world(open: Promise<Parameters<typeof createWorld>[0]>): Promise<World> {
+  return createWorld(await open, [demoBank({ latencyMs: 0 })]);
+}
+
+eachEngine('refresh', (open) => {
+  test('a first connection: created, accounts, their rows, refreshed; then the full history', async (t) => {
+    const { connect, events } = await world(open(t));
+    await connect(DEMO, login('success'));
+    const types = typesOf(await events());
+    assert.equal(types[0], 'item.created');
+    const first = types.indexOf('item.refreshed');
+    const created = types.filter((type) => type === 'item.account.created').length;
+    assert.ok(created >= 10);
+    assert.deepEqual(types.slice(1, 1 + created), Array(created).fill('item.account.created'));
+    assert.ok(types.slice(1 + created, first).every((type) => type === 'item.account.updated'));
+    assert.ok(types.slice(first + 1, -1).every((type) => type === 'item.account.updated'));
+    const refreshed = (await events()).filter(({ type }) => type === 'item.refreshed').map(contentOf);
+    assert.deepEqual(
+      refreshed.map(({ full_refresh, status_code, status_code_info }) => [full_refresh, status_code, status_code_info]),
+      [
+        [false, 0, 'OK'],
+        [true, 0, 'OK'],
+      ],
+    );
+  });
+
+  test('a fortnight of days brings all five kinds, and every count equals the rows that carry its timestamp', async (t) => {
+    const { connect, events, clock, run, services } = await world(open(t));
+    await connect(DEMO, login('success'));
+    for (let halfDay = 0; halfDay < 32; halfDay += 1) {
+      clock.advance(12 * HOUR_MS + 31 * MINUTE_MS);
+      await run();
+    }
+    const all = await events();
+    const seen = new Set(typesOf(all));
+    assert.deepEqual([...seen].sort(), [
+      'item.account.created',
+      'item.account.deleted',
+      'item.account.updated',
+      'item.created',
+      'item.refreshed',
+    ]);
+    const total = { created: 0, updated: 0, deleted: 0 };
+    for (const event of all.filter(({ type }) => type === 'item.account.updated')) {
+      const content = contentOf(event);
+      const rows = await services.storage.all<{ created_at: number; is_deleted: number }>(
+        sql`select created_at, is_deleted from transactions where account_id = ${event.accountId} and updated_at = ${event.timestamp}`,
+      );
+      const counts = [content.nb_new_transactions, content.nb_updated_transactions, content.nb_deleted_transactions].map(Number);
+      total.created += counts[0]!;
+      total.updated += counts[1]!;
+      total.deleted += counts[2]!;
+      assert.ok(rows.length <= counts[0]! + counts[1]! + counts[2]!, 'a row changed again later carries the later timestamp');
+    }
+    assert.ok(total.updated > 0 && total.deleted > 0, JSON.stringify(total));
+    const rows = await services.storage.first<{ live: number; gone: number }>(sql`
+      select sum(case when is_deleted = 0 then 1 else 0 end) as live, sum(is_deleted) as gone from transactions`);
+    assert.equal(Number(rows!.live) + Number(rows!.gone), total.created);
+    const back = all.findIndex(({ type }) => type === 'item.account.deleted');
+    const accountId = all[back]!.accountId;
+    const after = all.slice(back + 1).filter((event) => event.accountId === accountId);
+    assert.ok(after.length > 0 && after.every(({ type }) => type === 'item.account.updated'), 'it returns as updated, never as created');
+  });
+
+  test('the balance of every account is what its rows sum to in the change of each day', async (t) => {
+    const { connect, clock, run, services } = await world(open(t));
+    const itemId = await connect(DEMO, login('success'));
+    clock.advance(13 * HOUR_MS);
+    await run();
+    const record = await services.storage.first<{ record: string }>(
+      sql`select record from refreshes where item_id = ${itemId} order by started_at desc, id desc limit 1`,
+    );
+    const notes = (JSON.parse(record!.record) as { accounts: { explained: boolean }[] }).accounts;
+    assert.ok(notes.length > 0 && notes.every(({ explained }) => explained));
+  });
+
+  test('asking again at the same moment changes nothing and says only refreshed', async (t) => {
+    const { connect, events, clock, run, services } = await world(open(t));
+    const itemId = await connect(DEMO, login('success'));
+    const before = (await events()).length;
+    const { refreshItem } = await import('../../src/refresh/connection.ts');
+    clock.advance(1_000);
+    const [first, second] = await Promise.all([refreshItem(services, itemId, 'api', 0), refreshItem(services, itemId, 'api', 0)]);
+    assert.equal(first!.refreshId, second!.refreshId);
+    await run();
+    assert.deepEqual(typesOf((await events()).slice(before)), ['item.refreshed']);
+  });
+
+  for (const [name, status] of [
+    ['402', 402],
+    ['429', 429],
+    ['1003', 1003],
+    ['1005_CLOSED_ACCOUNT', 1005],
+  ] as const) {
+    test(`login ${name}: one item.refreshed ${status}, and no data`, async (t) => {
+      const { connect, events, services } = await world(open(t));
+      const itemId = await connect(DEMO, login(name));
+      const all = await events();
+      assert.deepEqual(typesOf(all), ['item.created', 'item.refreshed']);
+      assert.equal(contentOf(all[1]!).status_code, status);
+      assert.equal(typeof contentOf(all[1]!).status_code_info, 'string');
+      assert.equal((await services.storage.first<{ status: number }>(sql`select status from items where id = ${itemId}`))!.status, status);
+    });
+  }
+
+  test('a code asked and never given: item.refreshed 1010 when the challenge expires', async (t) => {
+    const { connect, events, clock, run } = await world(open(t));
+    await connect(DEMO, login('otp'));
+    assert.deepEqual(typesOf(await events()), ['item.created']);
+    clock.advance(HOUR_MS);
+    await run();
+    const all = await events();
+    assert.deepEqual(typesOf(all), ['item.created', 'item.refreshed']);
+    assert.equal(contentOf(all[1]!).status_code, 1010);
+  });
+
+  test('a code given: the accounts come, and later refreshes need no user', async (t) => {
+    const { connect, events, clock, run, services } = await world(open(t));
+    const itemId = await connect(DEMO, login('otp'));
+    const { answerRefresh } = await import('../../src/refresh/connection.ts');
+    const waiting = await services.storage.first<{ id: string }>(sql`select id from refreshes where state = 'info_required'`);
+    assert.ok(await answerRefresh(services, waiting!.id, itemId, '123456'));
+    await run();
+    clock.advance(5_000);
+    await run();
+    clock.advance(13 * HOUR_MS);
+    await run();
+    const refreshed = (await events()).filter(({ type }) => type === 'item.refreshed').map(contentOf);
+    assert.deepEqual(
+      refreshed.map(({ status_code, full_refresh }) => [status_code, full_refresh]),
+      [
+        [0, false],
+        [0, true],
+        [0, false],
+      ],
+    );
+  });
+
+  test('logins joined by a point are the outcomes of successive refreshes', async (t) => {
+    const { connect, events, clock, run } = await world(open(t));
+    await connect(DEMO, login('success.1010'));
+    clock.advance(13 * HOUR_MS);
+    await run();
+    const refreshed = (await events()).filter(({ type }) => type === 'item.refreshed').map(contentOf);
+    assert.deepEqual(
+      refreshed.map(({ status_code }) => status_code),
+      [0, 0, 1010],
+    );
+  });
+
+  test('a refresh that is fenced off writes nothing', async (t) => {
+    const { connect, events, clock, run, services } = await world(open(t));
+    const itemId = await connect(DEMO, login('success'));
+    const { claimRefreshes } = await import('../../src/items/refreshes.ts');
+    const { refreshItem } = await import('../../src/refresh/connection.ts');
+    const { runRefresh } = await import('../../src/refresh/run.ts');
+    clock.advance(25 * HOUR_MS);
+    await refreshItem(services, itemId, 'api', 0);
+    const claim = () =>
+      services.storage.transaction((tx) => claimRefreshes(tx, services.storage, { now: clock.now(), leaseMs: 1, limit: 1 }));
+    const [stale] = await claim();
+    clock.advance(2);
+    const [fresh] = await claim();
+    assert.equal(stale!.id, fresh!.id);
+    const before = (await events()).length;
+    await runRefresh(services, stale!, new AbortController().signal);
+    assert.equal((await events()).length, before);
+    await runRefresh(services, fresh!, new AbortController().signal);
+    assert.equal((await events()).at(-1)!.type, 'item.refreshed');
+    await run();
+  });
+});
