@@ -200,7 +200,7 @@ export interface Connector {
    * For banks whose `input` is `files`: reads an upload before anything is kept of it. `credentials` then carries what was read
    * to the refresh; nothing of an upload with a problem is kept.
    */
-  readFiles?(files: readonly UploadedFile[], kept: Json): FilesRead;
+  readFiles?(files: readonly UploadedFile[], kept: Json): Promise<FilesRead>;
 }
 
 export type UploadedFile = { name: string; bytes: Uint8Array };

@@ -183,8 +183,8 @@ describe('the connector', () => {
     assert.equal(decodeUpload('not JSON'), null);
   });
 
-  test('says what is wrong with each file, and keeps nothing of the upload', () => {
-    const read = statementsConnector.readFiles!(
+  test('says what is wrong with each file, and keeps nothing of the upload', async () => {
+    const read = await statementsConnector.readFiles!(
       [january, { name: 'b.csv', bytes: Buffer.from('x') }, { name: 'c.ofx', bytes: Buffer.from('') }],
       null,
     );
@@ -195,7 +195,7 @@ describe('the connector', () => {
   test('gives back what the upload says; only the first is the whole history, and it is recognised later', async () => {
     let kept: Json = null;
     for (const isFirst of [true, false]) {
-      const read = statementsConnector.readFiles!([january, { name: 'b.ofx', bytes: ofxFile({ fid: isFirst ? '1' : '' }) }], kept);
+      const read = await statementsConnector.readFiles!([january, { name: 'b.ofx', bytes: ofxFile({ fid: isFirst ? '1' : '' }) }], kept);
       assert.ok(read.ok);
       const authenticated = await ask(read.credentials, kept);
       assert.ok(authenticated.kind === 'authenticated');
@@ -214,7 +214,7 @@ describe('the connector', () => {
     assert.equal(JSON.stringify(knownItem(kept).importedHashes.map((hash) => hash.length)), '[64,64,64]');
     assert.deepEqual(knownItem(kept).bank, { bankCode: 'FR:30003', org: '/1' });
     const later = month('2025-01-31T00:00:00Z', '100.00', []);
-    const stale = statementsConnector.readFiles!([{ name: 'old.xml', bytes: camtFile([later]) }], kept);
+    const stale = await statementsConnector.readFiles!([{ name: 'old.xml', bytes: camtFile([later]) }], kept);
     assert.ok(stale.ok);
     assert.equal(decodeUpload(stale.credentials[UPLOAD_FIELD]!)?.accounts[0]?.batches[0]?.coverage.bookedComplete, false);
   });

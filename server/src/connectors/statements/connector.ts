@@ -1,16 +1,12 @@
 /** Statement files as a bank: what the files of one upload say is what this bank says at that refresh, and nothing else. */
-import type { Bank, Batch, Connector, Failure, FilesRead, UploadedFile } from '../connector.ts';
-import { combineUpload, type KnownItem } from './combine.ts';
-import type { StatementFile } from './model.ts';
-import type { Problem } from './problems.ts';
-import { readStatementFile } from './read.ts';
-import { decodeUpload, encodeUpload, knownItem, readSession, remember, sessionOf } from './upload.ts';
+import type { Bank, Batch, Connector, Failure } from '../connector.ts';
+import { readApart } from './reading.ts';
+import { decodeUpload, readSession, remember, sessionOf, UPLOAD_FIELD } from './upload.ts';
+
+export { UPLOAD_FIELD };
 
 /** Far from the ids of the reference catalogue's demo banks (408, 574), and stable: items are stored with it. */
 export const STATEMENTS_BANK_ID = 9001;
-
-/** The field of the credentials that carries the upload, as `encodeUpload` wrote it. */
-export const UPLOAD_FIELD = 'UPLOAD';
 
 /** The bank's name in French; the wire has one name for each bank. */
 export const STATEMENTS_BANK_NAME_FR = 'Fichiers de relevés';
@@ -40,7 +36,7 @@ const FILE_REQUIRED: Failure = { kind: 'failed', status: 1010, info: 'OTP_REQUIR
 export const statementsConnector: Connector = {
   bank,
 
-  readFiles: (files, kept) => readUpload(files, knownItem(kept)),
+  readFiles: (files, kept) => readApart(files, kept),
 
   /** The item that has kept nothing has no rows: this upload is its whole history. */
   async authenticate({ credentials, kept }) {
@@ -65,20 +61,3 @@ export const statementsConnector: Connector = {
     return { kind: 'fetched', batches };
   },
 };
-
-/** Every file is read, so that the form can say at once what is wrong with each. */
-function readUpload(files: readonly UploadedFile[], item: KnownItem): FilesRead {
-  const read: StatementFile[] = [];
-  const problems: Problem[] = [];
-  for (const { name, bytes } of files) {
-    const outcome = readStatementFile(name, bytes);
-    if (outcome.ok) read.push(outcome.file);
-    else problems.push(outcome.problem);
-  }
-  const combined = problems.length > 0 ? ({ ok: false, problems } as const) : combineUpload(read, item);
-  if (combined.ok) return { ok: true, credentials: { [UPLOAD_FIELD]: encodeUpload(combined) } };
-  return {
-    ok: false,
-    problems: combined.problems.map(({ fileName, sentence, sentenceFr }) => ({ fileName, sentence: { en: sentence, fr: sentenceFr } })),
-  };
-}

@@ -4,6 +4,9 @@ import type { Batch, Json, ObservedAccount } from '../connector.ts';
 import type { CombinedUpload, KnownItem, UploadedAccount } from './combine.ts';
 import { REMEMBERED_MAX_FILES, REMEMBERED_MAX_STATEMENTS } from './limits.ts';
 
+/** The field of the credentials that carries the upload, as `encodeUpload` wrote it. */
+export const UPLOAD_FIELD = 'UPLOAD';
+
 /** Increased when a shape changes, so that an upload sealed by another version is asked for again. */
 const FORMAT_VERSION = 1;
 
