@@ -1,0 +1,31 @@
+/** Which endpoints an event belongs to. Pure. */
+import type { DeliverableEndpoint } from '../endpoints/endpoints.ts';
+import type { LoggedEvent } from '../events/log.ts';
+
+type Version = { events: ReadonlySet<string>; from: readonly number[] };
+type Candidate = { id: string; versions: readonly Version[] };
+export type Matcher = (event: LoggedEvent) => readonly string[];
+
+const NONE: readonly string[] = [];
+
+/** Ids of endpoints, of the event's application only, whose filter in force at the event's seq has its type. */
+export function createMatcher(endpoints: readonly DeliverableEndpoint[]): Matcher {
+  const byApplication = new Map<string, Candidate[]>();
+  for (const endpoint of endpoints) {
+    const newestFirst = endpoint.versions.map(({ events, from }) => ({ events: new Set(events), from })).reverse();
+    const candidates = byApplication.get(endpoint.applicationId) ?? [];
+    candidates.push({ id: endpoint.id, versions: newestFirst });
+    byApplication.set(endpoint.applicationId, candidates);
+  }
+  return (event) => {
+    const candidates = byApplication.get(event.applicationId);
+    if (!candidates) return NONE;
+    // A test event has one addressee, whatever it subscribes to.
+    if (event.endpointId !== null) return candidates.some(({ id }) => id === event.endpointId) ? [event.endpointId] : NONE;
+    return candidates.filter((candidate) => inForce(candidate, event)?.events.has(event.type)).map(({ id }) => id);
+  };
+}
+
+function inForce({ versions }: Candidate, { lane, seq }: LoggedEvent): Version | undefined {
+  return versions.find(({ from }) => seq > (from[lane] ?? Number.POSITIVE_INFINITY));
+}

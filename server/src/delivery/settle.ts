@@ -1,0 +1,107 @@
+/** The one transaction that writes what came of deliveries: attempts, parked rows and settled positions together. */
+import { disableEndpoint } from '../endpoints/endpoints.ts';
+import type { SqlValue } from '../storage/sql.ts';
+import { sql, sqlList } from '../storage/sql.ts';
+import type { Storage, Writer } from '../storage/storage.ts';
+import type { Lane, Result } from './lane.ts';
+
+export type Settlement = {
+  owner: string;
+  now: number;
+  results: readonly Result[];
+  /** Every lane of the results, and those whose settled position has grown; with the position to write. */
+  positions: readonly { lane: Lane; settled: number }[];
+  /** Endpoints that answered 410. */
+  disable: readonly string[];
+  /** Enabled endpoints whose rows without a due time are due from now on. */
+  revive: readonly string[];
+  /** Deleted endpoints: nothing of theirs stays parked. */
+  forget: readonly string[];
+};
+
+/** A lane's epoch is no longer ours; nothing was written. */
+export class LaneLost extends Error {}
+
+const ATTEMPT_COLUMNS = ['lane', 'seq', 'endpoint_id', 'source', 'n', 'at', 'delivered', 'status', 'duration_ms'] as const;
+const FAILURE_COLUMNS = [...ATTEMPT_COLUMNS, 'failure', 'message', 'snippet'] as const;
+const NOT_TWICE = 'on conflict do nothing';
+
+/** Can be repeated after a commit of unknown outcome. Throws {@link LaneLost}. */
+export async function settle(storage: Storage, settlement: Settlement): Promise<void> {
+  await storage.transaction(async (tx) => {
+    await fence(tx, settlement);
+    await insertAttempts(tx, settlement.results);
+    await writeParked(tx, settlement);
+    for (const id of settlement.disable) await disableEndpoint(tx, id, settlement.now);
+    for (const id of settlement.forget) await tx.run(sql`delete from parked where endpoint_id = ${id}`);
+    for (const id of settlement.revive) {
+      await tx.run(sql`update parked set due_at = ${settlement.now} where endpoint_id = ${id} and state = 'waiting' and due_at is null`);
+    }
+  });
+}
+
+/** Locks the lease rows, in ascending order and in one statement, and moves their positions where the epoch is still ours. */
+async function fence(tx: Writer, { owner, positions }: Settlement): Promise<void> {
+  if (positions.length === 0) return;
+  const rows = [...positions]
+    .sort((a, b) => a.lane.number - b.lane.number)
+    .map(({ lane, settled }) => [lane.number, owner, lane.epoch, 0, settled]);
+  const changed = await tx.insertMany(
+    'lane_leases',
+    ['lane', 'owner', 'epoch', 'renewals', 'settled'],
+    rows,
+    `on conflict (lane) do update set settled = excluded.settled
+       where lane_leases.epoch = excluded.epoch and lane_leases.owner = excluded.owner`,
+  );
+  if (changed < rows.length) throw new LaneLost('a lane was taken over by another node');
+}
+
+async function insertAttempts(tx: Writer, results: readonly Result[]): Promise<void> {
+  const delivered: SqlValue[][] = [];
+  const failed: SqlValue[][] = [];
+  for (const { job, endpointId, outcome } of results) {
+    if (!outcome) continue;
+    const ok = outcome.failure === null;
+    const row = [
+      job.lane.number,
+      job.event.seq,
+      endpointId,
+      job.source,
+      job.attempts + 1,
+      outcome.at,
+      ok ? 1 : 0,
+      outcome.status,
+      Math.round(outcome.durationMs * 100) / 100,
+    ];
+    if (outcome.failure === null) delivered.push(row);
+    else failed.push([...row, outcome.failure.class, outcome.failure.message, outcome.snippet]);
+  }
+  if (delivered.length > 0) await tx.insertMany('attempts', ATTEMPT_COLUMNS, delivered, NOT_TWICE);
+  if (failed.length > 0) await tx.insertMany('attempts', FAILURE_COLUMNS, failed, NOT_TWICE);
+}
+
+async function writeParked(tx: Writer, { results, now }: Settlement): Promise<void> {
+  const parked: SqlValue[][] = [];
+  const ended = new Map<string, { endpointId: string; lane: number; seqs: number[] }>();
+  for (const { job, endpointId, park } of results) {
+    const lane = job.lane.number;
+    if (park) parked.push([endpointId, lane, job.event.seq, park.state, park.attempts, park.dueAt, now]);
+    else if (job.parked) {
+      const key = `${endpointId}/${lane}`;
+      const group = ended.get(key) ?? { endpointId, lane, seqs: [] };
+      group.seqs.push(job.event.seq);
+      ended.set(key, group);
+    }
+  }
+  if (parked.length > 0) {
+    await tx.insertMany(
+      'parked',
+      ['endpoint_id', 'lane', 'seq', 'state', 'attempts', 'due_at', 'parked_at'],
+      parked,
+      'on conflict (endpoint_id, lane, seq) do update set state = excluded.state, attempts = excluded.attempts, due_at = excluded.due_at',
+    );
+  }
+  for (const { endpointId, lane, seqs } of ended.values()) {
+    await tx.run(sql`delete from parked where endpoint_id = ${endpointId} and lane = ${lane} and seq in ${sqlList(seqs)}`);
+  }
+}

@@ -1,0 +1,124 @@
+/** Gathers results and settles them in batches, one flush in flight. */
+import type { Clock } from '../base/clock.ts';
+import type { Storage } from '../storage/storage.ts';
+import type { Lane, Result } from './lane.ts';
+import { LaneLost, settle } from './settle.ts';
+
+/** A flush begins at this many results, or after {@link FLUSH_AFTER_MS}: measured as the knee of throughput. */
+export const FLUSH_AT = 500;
+export const FLUSH_AFTER_MS = 20;
+/** Beyond this sending stops: what a crash could repeat stays bounded. */
+export const UNFLUSHED_MAX = 2_000;
+
+export type Settler = {
+  /** Takes a result. The window of its lane moves at once, its row follows with the next flush. */
+  add(result: Result): void;
+  disable(endpointId: string): void;
+  revive(endpointId: string): void;
+  forget(endpointId: string): void;
+  readonly unflushed: number;
+  /** Writes all there is, also positions that moved without results. Never rejects. */
+  flush(): Promise<void>;
+  /** No flush begins any more. */
+  stop(): void;
+};
+
+export function createSettler(options: {
+  storage: Storage;
+  clock: Clock;
+  owner: string;
+  lanes: ReadonlyMap<number, Lane>;
+  onSettled: (results: readonly Result[]) => void;
+  onTrouble: (error: unknown) => void;
+  onLaneLost: () => Promise<void>;
+}): Settler {
+  let results: Result[] = [];
+  let writing = 0;
+  let running: Promise<void> | null = null;
+  let timer: NodeJS.Timeout | null = null;
+  let stopped = false;
+  let again = false;
+  const marks = { disable: new Set<string>(), revive: new Set<string>(), forget: new Set<string>() };
+
+  function schedule() {
+    if (stopped || running) return;
+    if (results.length >= FLUSH_AT) void flush();
+    else timer ??= setTimeout(() => void flush(), FLUSH_AFTER_MS);
+  }
+
+  async function write(): Promise<boolean> {
+    const batch = results.filter(({ job }) => !job.lane.lost);
+    results = [];
+    const touched = new Set(batch.map(({ job }) => job.lane));
+    for (const lane of options.lanes.values()) if (lane.window.settled > lane.written) touched.add(lane);
+    const positions = [...touched].map((lane) => ({ lane, settled: lane.window.settled }));
+    const given = { disable: take(marks.disable), revive: take(marks.revive), forget: take(marks.forget) };
+    if (batch.length === 0 && positions.length === 0 && given.disable.length + given.revive.length + given.forget.length === 0) return true;
+    writing = batch.length;
+    try {
+      await settle(options.storage, { owner: options.owner, now: options.clock.now(), results: batch, positions, ...given });
+    } catch (error) {
+      results = batch.concat(results);
+      for (const id of given.disable) marks.disable.add(id);
+      for (const id of given.revive) marks.revive.add(id);
+      for (const id of given.forget) marks.forget.add(id);
+      if (error instanceof LaneLost) await options.onLaneLost();
+      else options.onTrouble(error);
+      return false;
+    } finally {
+      writing = 0;
+    }
+    for (const { lane, settled } of positions) lane.written = settled;
+    options.onSettled(batch);
+    return true;
+  }
+
+  /** After a failure the next heartbeat tries again; until then results wait. */
+  async function flush(): Promise<void> {
+    if (timer) clearTimeout(timer);
+    timer = null;
+    if (stopped) return;
+    if (running) {
+      again = true;
+      return running;
+    }
+    running = (async () => {
+      let wrote = true;
+      do {
+        again = false;
+        wrote = await write();
+      } while (wrote && again && !stopped);
+      running = null;
+      if (wrote && results.length > 0) schedule();
+    })();
+    return running;
+  }
+
+  return {
+    add(result) {
+      const { job } = result;
+      if (job.lane.lost) return;
+      if (!job.parked) job.lane.window.close(job.event.seq);
+      results.push(result);
+      schedule();
+    },
+    disable: (id) => void marks.disable.add(id),
+    revive: (id) => void marks.revive.add(id),
+    forget: (id) => void marks.forget.add(id),
+    get unflushed() {
+      return results.length + writing;
+    },
+    flush,
+    stop() {
+      stopped = true;
+      if (timer) clearTimeout(timer);
+      timer = null;
+    },
+  };
+}
+
+function take(marks: Set<string>): string[] {
+  const ids = [...marks];
+  marks.clear();
+  return ids;
+}

@@ -1,0 +1,138 @@
+/** For tests of delivery: an application with a user, events by the real log, and receivers that are real servers. */
+import { once } from 'node:events';
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { TestContext } from 'node:test';
+import type { AddressPolicy } from '../endpoints/addresses.ts';
+import { createEndpoint, type Endpoint } from '../endpoints/endpoints.ts';
+import { EVENT_TYPES, type EventDraft } from '../events/catalogue.ts';
+import { appendEvents, laneOf, takeTimestamps } from '../events/log.ts';
+import { sql } from '../storage/sql.ts';
+import type { Storage } from '../storage/storage.ts';
+import { silentLog } from '../telemetry/log.ts';
+import { createVault, deriveWrappingKey, type Vault } from '../vault/vault.ts';
+import { type AttemptReport, type Delivery, type DeliveryOptions, startDelivery } from './delivery.ts';
+
+export const POLICY: AddressPolicy = { allowLoopback: true, allowedRanges: [] };
+const USER = '766b2f5d-a942-492c-9ea7-2e5aa88cb672';
+const START = 1_700_000_000_000;
+
+export type Received = { headers: IncomingHttpHeaders; body: string; id: string };
+export type Receiver = { url: string; received: Received[]; seqs(): string[]; until(count: number): Promise<void> };
+
+/** A clock that only the test moves. */
+export type DrivenClock = { now(): number; advance(ms: number): void };
+
+export type World = {
+  storage: Storage;
+  vault: Vault;
+  clock: DrivenClock;
+  applicationId: string;
+  /** Appends one event per item id, in one transaction; answers the lanes. */
+  append(itemIds: readonly number[], type?: 'item.created' | 'item.account.deleted'): Promise<number[]>;
+  endpoint(url: string, events?: readonly string[]): Promise<{ endpoint: Endpoint; secret: string }>;
+  start(extra?: Partial<DeliveryOptions>): Promise<Running>;
+};
+
+export type Running = Delivery & {
+  reports: AttemptReport[];
+  /** Resolves when this many attempts have been committed. */
+  settled(count: number): Promise<void>;
+};
+
+export async function createWorld(storage: Storage, t: TestContext, applicationId = 'app_one'): Promise<World> {
+  const key = deriveWrappingKey('the wrapping key of a test, with characters enough');
+  const vault = createVault(() => ({ current: key, all: [key] }));
+  let now = START;
+  const clock = {
+    now: () => now,
+    advance: (ms: number) => {
+      now += ms;
+    },
+  };
+  await storage.transaction(async (tx) => {
+    await tx.run(
+      sql`insert into applications (id, name, environment, client_id, client_secret_digest, created_at)
+          values (${applicationId}, 'test', 'sandbox', ${applicationId}, '', 0)`,
+    );
+    await tx.run(sql`insert into users (uuid, application_id, created_at) values (${USER}, ${applicationId}, 0)`);
+  });
+
+  return {
+    storage,
+    vault,
+    clock,
+    applicationId,
+    async append(itemIds, type = 'item.created') {
+      await storage.transaction(async (tx) => {
+        const timestamps = await takeTimestamps(tx, USER, now, itemIds.length);
+        const events = itemIds.map((itemId, index) => ({ draft: draft(type, itemId), timestamp: timestamps[index]! }));
+        await appendEvents(tx, { applicationId, refreshId: null, committedAt: now }, events);
+      });
+      return itemIds.map((itemId) => laneOf(`item:${itemId}`));
+    },
+    async endpoint(url, events = EVENT_TYPES) {
+      const created = await createEndpoint({ storage, vault, now }, applicationId, { name: 'test', url, events }, POLICY);
+      if (created.outcome !== 'created') throw new Error(created.sentence);
+      return created;
+    },
+    async start(extra = {}) {
+      const reports: AttemptReport[] = [];
+      const waiting: { count: number; resolve: () => void }[] = [];
+      const delivery = startDelivery({
+        ...{ storage, vault, clock, policy: POLICY, version: '1.2.3', log: silentLog, random: () => 0.5 },
+        onAttempt(report) {
+          reports.push(report);
+          for (const { count, resolve } of waiting) if (reports.length >= count) resolve();
+        },
+        ...extra,
+      });
+      t.after(() => delivery.abandon());
+      await delivery.tick();
+      const settled = (count: number) =>
+        new Promise<void>((resolve) => {
+          if (reports.length >= count) resolve();
+          else waiting.push({ count, resolve });
+        });
+      return { ...delivery, reports, settled };
+    },
+  };
+}
+
+function draft(type: 'item.created' | 'item.account.deleted', itemId: number): EventDraft {
+  return type === 'item.created' ? { type, itemId, userUuid: USER } : { type, itemId, userUuid: USER, accountId: 1 };
+}
+
+/** Answers 200 unless told otherwise; `answer` sees each request after its body has arrived. */
+export async function startReceiver(
+  t: TestContext,
+  answer: (request: IncomingMessage, response: ServerResponse, received: Received) => void = (_, response) => response.end(),
+): Promise<Receiver> {
+  const received: Received[] = [];
+  const waiting: { count: number; resolve: () => void }[] = [];
+  const server = createServer(async (request, response) => {
+    let body = '';
+    request.setEncoding('utf8');
+    for await (const chunk of request) body += chunk;
+    const one = { headers: request.headers, body, id: String(request.headers['webhook-id']) };
+    received.push(one);
+    answer(request, response, one);
+    for (const { count, resolve } of waiting) if (received.length >= count) resolve();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hooks?a=b`,
+    received,
+    seqs: () => received.map(({ id }) => id).sort(),
+    until: (count) =>
+      new Promise((resolve) => {
+        if (received.length >= count) resolve();
+        else waiting.push({ count, resolve });
+      }),
+  };
+}
