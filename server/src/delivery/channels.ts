@@ -91,6 +91,8 @@ export function createChannels(options: {
     channel.sender = createSender(endpoint, options);
   }
 
+  let reloading: Promise<void> = Promise.resolve();
+
   return {
     get version() {
       return version;
@@ -98,32 +100,14 @@ export function createChannels(options: {
     get: (id) => channels.get(id),
     all: () => channels.values(),
     match: (event) => match(event),
-    async reload() {
-      const loaded = await loadEndpoints({ storage: options.storage, vault: options.vault, now: options.clock.now() });
-      const changed: Reload = { enabled: [], disabled: [], removed: [] };
-      const live = new Set<string>();
-      for (const endpoint of loaded.endpoints) {
-        live.add(endpoint.id);
-        let channel = channels.get(endpoint.id);
-        const wasEnabled = channel?.enabled ?? false;
-        if (channel) change(channel, endpoint);
-        else {
-          channel = open(endpoint);
-          channels.set(endpoint.id, channel);
-        }
-        if (channel.enabled && !wasEnabled) changed.enabled.push(channel);
-        if (!channel.enabled && wasEnabled) changed.disabled.push(channel);
-      }
-      for (const channel of channels.values()) {
-        if (live.has(channel.endpoint.id)) continue;
-        channel.gone = true;
-        channels.delete(channel.endpoint.id);
-        changed.removed.push(channel);
-        void channel.sender.close();
-      }
-      match = createMatcher(loaded.endpoints);
-      version = loaded.configurationVersion;
-      return changed;
+    reload() {
+      // One at a time: an older load that ends after a newer one would take new endpoints for removed ones.
+      const reloaded = reloading.then(reloadOnce);
+      reloading = reloaded.then(
+        () => {},
+        () => {},
+      );
+      return reloaded;
     },
     async close() {
       await Promise.all([...channels.values()].map(({ sender }) => sender.close()));
@@ -132,4 +116,32 @@ export function createChannels(options: {
       await Promise.all([...channels.values()].map(({ sender }) => sender.destroy()));
     },
   };
+
+  async function reloadOnce(): Promise<Reload> {
+    const loaded = await loadEndpoints({ storage: options.storage, vault: options.vault, now: options.clock.now() });
+    const changed: Reload = { enabled: [], disabled: [], removed: [] };
+    const live = new Set<string>();
+    for (const endpoint of loaded.endpoints) {
+      live.add(endpoint.id);
+      let channel = channels.get(endpoint.id);
+      const wasEnabled = channel?.enabled ?? false;
+      if (channel) change(channel, endpoint);
+      else {
+        channel = open(endpoint);
+        channels.set(endpoint.id, channel);
+      }
+      if (channel.enabled && !wasEnabled) changed.enabled.push(channel);
+      if (!channel.enabled && wasEnabled) changed.disabled.push(channel);
+    }
+    for (const channel of channels.values()) {
+      if (live.has(channel.endpoint.id)) continue;
+      channel.gone = true;
+      channels.delete(channel.endpoint.id);
+      changed.removed.push(channel);
+      void channel.sender.close();
+    }
+    match = createMatcher(loaded.endpoints);
+    version = loaded.configurationVersion;
+    return changed;
+  }
 }

@@ -36,10 +36,12 @@ export function createLeases(options: { storage: Storage; owner: string; exclusi
   }
 
   return {
+    // The rows are locked in the order of lanes, as settling locks them: in the table's own order the two deadlocked.
     async renew() {
       const rows = await storage.transaction((tx) =>
         tx.all<{ lane: number; epoch: number; head: number; version: number }>(
-          sql`update lane_leases set renewals = renewals + 1 where owner = ${owner}
+          sql`update lane_leases set renewals = renewals + 1
+              where lane in (select l.lane from lane_leases l where l.owner = ${owner} order by l.lane${storage.forUpdate})
               returning lane, epoch, (select h.head from lane_heads h where h.lane = lane_leases.lane) as head,
                 (select c.version from configuration c) as version`,
         ),
@@ -65,7 +67,12 @@ export function createLeases(options: { storage: Storage; owner: string; exclusi
     },
 
     async release() {
-      await storage.transaction((tx) => tx.run(sql`update lane_leases set owner = null where owner = ${owner}`));
+      await storage.transaction((tx) =>
+        tx.run(
+          sql`update lane_leases set owner = null
+              where lane in (select l.lane from lane_leases l where l.owner = ${owner} order by l.lane${storage.forUpdate})`,
+        ),
+      );
     },
   };
 }

@@ -62,7 +62,7 @@ export function createSettler(options: {
       for (const id of given.disable) marks.disable.add(id);
       for (const id of given.revive) marks.revive.add(id);
       for (const id of given.forget) marks.forget.add(id);
-      if (error instanceof LaneLost) await options.onLaneLost();
+      if (error instanceof LaneLost) await options.onLaneLost().catch(options.onTrouble);
       else options.onTrouble(error);
       return false;
     } finally {
@@ -84,11 +84,14 @@ export function createSettler(options: {
     }
     running = (async () => {
       let wrote = true;
-      do {
-        again = false;
-        wrote = await write();
-      } while (wrote && again && !stopped);
-      running = null;
+      try {
+        do {
+          again = false;
+          wrote = await write();
+        } while (wrote && again && !stopped);
+      } finally {
+        running = null;
+      }
       if (wrote && results.length > 0) schedule();
     })();
     return running;

@@ -14,23 +14,25 @@ export type Counters = { reserve(name: CounterName, count: number): Promise<numb
 export function createCounters(storage: Storage): Counters {
   const blocks = new Map<CounterName, { next: number; end: number }>();
 
-  async function grow(name: CounterName, count: number): Promise<{ next: number; end: number }> {
+  /** Takes the caller's ids out of the new block before another caller can see it. */
+  async function grow(name: CounterName, count: number): Promise<number> {
     const size = Math.max(BLOCK[name], count);
     const row = await storage.transaction((tx) =>
       tx.first<{ value: number }>(sql`update counters set value = value + ${size} where name = ${name} returning value`),
     );
     if (!row) throw new Error(`counter ${name} is missing`);
-    const block = { next: row.value - size + 1, end: row.value };
-    blocks.set(name, block);
-    return block;
+    const first = row.value - size + 1;
+    if (count < size) blocks.set(name, { next: first + count, end: row.value });
+    return first;
   }
 
   return {
     async reserve(name, count) {
-      let block = blocks.get(name) ?? { next: 1, end: 0 };
-      if (block.end - block.next + 1 < count) block = await grow(name, count);
-      const first = block.next;
-      block.next += count;
+      if (count === 0) return [];
+      const block = blocks.get(name);
+      const enough = block !== undefined && block.end - block.next + 1 >= count;
+      const first = enough ? block.next : await grow(name, count);
+      if (enough) block.next += count;
       return Array.from({ length: count }, (_, index) => first + index);
     },
   };

@@ -24,8 +24,10 @@ export function openPostgres(url: string): Storage {
       getTypeParser: ((oid: number, format: 'text' | 'binary') => (oid === 20 ? Number : pg.types.getTypeParser(oid, format))) as never,
     },
   });
-  // A lost idle connection is replaced by the pool; without a listener it would end the process.
+  // A lost connection is replaced by the pool, and what ran on it is rejected; without listeners, on the pool for idle
+  // connections and on each client for those in use, the loss would also end the process.
   pool.on('error', () => {});
+  pool.on('connect', (client) => client.on('error', () => {}));
 
   return {
     engine: 'postgres',

@@ -9,6 +9,9 @@ const GROUP_SIZE = 64;
 /** Distinct texts kept prepared per connection. */
 const STATEMENTS_KEPT = 500;
 
+/** After this long of transactions without a pause the event loop has its turn: requests and deliveries wait for it. */
+const TURN_MS = 10;
+
 type Queued = { work: (tx: Writer) => Promise<unknown>; resolve: (value: unknown) => void; reject: (error: unknown) => void };
 
 /** Opens the embedded database. Reads go through a second, read-only connection, so that they see committed data only. */
@@ -20,6 +23,7 @@ export function openSqlite(file: string): Storage {
   const read = statements(reading);
   const queue: Queued[] = [];
   let draining = false;
+  let turnedAt = performance.now();
 
   /** A handle for one transaction: code that outlives its transaction must not write into the next. */
   function handle(): { tx: Writer; end(): void } {
@@ -51,6 +55,10 @@ export function openSqlite(file: string): Storage {
   async function drain(): Promise<void> {
     draining = true;
     while (queue.length > 0) {
+      if (performance.now() - turnedAt > TURN_MS) {
+        await new Promise(setImmediate);
+        turnedAt = performance.now();
+      }
       const group = queue.splice(0, GROUP_SIZE);
       const settled: (() => void)[] = [];
       try {

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { deleteToken, issueToken } from '../../access/tokens.ts';
 import { isoTimestamp } from '../../base/clock.ts';
 import { Refusal } from '../../base/errors.ts';
+import { digest } from '../../base/random.ts';
 import { hashPassword, passwordMatches } from '../../users/passwords.ts';
 import { createUser, findUser, listUsers, type NewUser, type User } from '../../users/users.ts';
 import type { ApplicationCall, Route } from './calls.ts';
@@ -99,7 +100,7 @@ async function authenticate({ c, services, limits, application, realNow }: Appli
   const body = await readBody(c, authenticateBody);
   const name = nameOf(body);
   const user = await findUser(services.storage, application.id, name);
-  limits.authenticate.take(user?.uuid ?? `${application.id} ${JSON.stringify(name)}`);
+  limits.authenticate.take(user?.uuid ?? digest(`${application.id} ${JSON.stringify(name)}`));
   if ('email' in name) {
     const matches = await passwordMatches(body.password ?? '', user?.passwordDigest ?? null);
     if (!matches) throw new Refusal('invalid_user_credentials');
