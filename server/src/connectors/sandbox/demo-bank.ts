@@ -52,7 +52,7 @@ export function demoBank(options: { latencyMs?: number } = {}): Connector {
     bank: demoBankEntry,
     async authenticate(request, signal) {
       await answer(signal);
-      const seed = nameFor(32, 'demo bank', request.itemId, request.credentials.USER ?? '');
+      const seed = nameFor(32, 'demo bank', request.itemId);
       return answerLogin(request, { seed, connectedDay: dayOf(momentAt(request.connectedAt)) });
     },
     async listAccounts(request, signal) {

@@ -32,16 +32,27 @@ function readCookie(context: Context, { secure }: Cookies): string | undefined {
   return secure ? getCookie(context, COOKIE, 'host') : getCookie(context, COOKIE);
 }
 
-/** Binds the session to this browser, with the cookie that it has from another session or a new one. */
+/**
+ * Gives a browser its cookie with the first page, which takes nothing from the link: both requests of a double click on
+ * "Continue" then come from one browser, whichever answer it sees.
+ */
+export function giveCookie(context: Context, cookies: Cookies): void {
+  if (readCookie(context, cookies) === undefined) writeCookie(context, randomToken(COOKIE_BYTES), cookies);
+}
+
+/** Binds the session to this browser, with the cookie that it has or a new one. False where another browser was first. */
 export async function bind(context: Context, storage: Storage, session: ConnectSession, now: number, cookies: Cookies): Promise<boolean> {
   const cookie = readCookie(context, cookies) ?? randomToken(COOKIE_BYTES);
   const bound = await storage.transaction((tx) => bindConnectSession(tx, session.id, digest(cookie), now));
-  if (!bound) return false;
+  if (bound) writeCookie(context, cookie, cookies);
+  return bound;
+}
+
+function writeCookie(context: Context, cookie: string, cookies: Cookies): void {
   // Lax: the user comes back to this page from the bank or the application by a link, and must still be known.
   const options = { httpOnly: true, sameSite: 'Lax', path: '/' } as const;
   if (cookies.secure) setCookie(context, COOKIE, cookie, { ...options, secure: true, prefix: 'host' });
   else setCookie(context, COOKIE, cookie, options);
-  return true;
 }
 
 function csrfToken(secret: string, session: ConnectSession): string {

@@ -5,7 +5,8 @@ import { type Markup, markup } from './markup.ts';
 import { bankLogo, csrfField } from './parts.ts';
 import { type Language, type Texts, texts } from './texts.ts';
 
-export type ListedBank = { id: number; name: string; logoUrl: string; countryCode: string; isHighlighted: boolean };
+/** `note` stands in the place of the country where there is none to name. */
+export type ListedBank = { id: number; name: string; logoUrl: string; countryCode: string; isHighlighted: boolean; note?: string };
 
 export type BankListProps = Page & {
   /** Where the choice posts `bank_id`. */
@@ -57,7 +58,7 @@ ${banks.map((bank) => choice(bank, language))}
 }
 
 function choice(bank: ListedBank, language: Language): Markup {
-  return markup`<li><button class="bank" type="submit" name="bank_id" value="${bank.id}">${bankLogo(bank)}<span class="bank-words"><span class="bank-name">${bank.name}</span><span class="bank-country">${countryName(bank.countryCode, language)}</span></span>${icon('chevron')}</button></li>
+  return markup`<li><button class="bank" type="submit" name="bank_id" value="${bank.id}">${bankLogo(bank)}<span class="bank-words"><span class="bank-name">${bank.name}</span><span class="bank-country">${bank.note ?? countryName(bank.countryCode, language)}</span></span>${icon('chevron')}</button></li>
 `;
 }
 

@@ -5,6 +5,7 @@ import { linkAddress, type Markup, markup } from './markup.ts';
 import { assurance, type BankBadge, bankHeading, csrfField, problemSummary } from './parts.ts';
 import { type Texts, texts } from './texts.ts';
 
+/** `fileName` is empty where the upload as a whole is meant. */
 export type FileProblem = { fileName: string; sentence: string };
 
 export type FilesFormProps = Page & {
@@ -42,8 +43,9 @@ ${props.otherBankUrl != null && markup`<p class="aside-link"><a href="${linkAddr
 }
 
 function problems(list: readonly FileProblem[], text: Texts): Markup {
+  const named = new Set(list.map(({ fileName }) => fileName).filter((fileName) => fileName !== '')).size;
   return problemSummary(
-    text.files.problemTitle(list.length),
-    markup`<ul>${list.map((problem) => markup`<li><strong class="file-name">${problem.fileName}</strong> ${problem.sentence}</li>`)}</ul><p>${text.files.nothingKept}</p>`,
+    named === 0 ? text.problemTitle : text.files.problemTitle(named),
+    markup`<ul>${list.map(({ fileName, sentence }) => markup`<li>${!sentence.includes(fileName) && markup`<strong class="file-name">${fileName}</strong> `}${sentence}</li>`)}</ul><p>${text.files.nothingKept}</p>`,
   );
 }

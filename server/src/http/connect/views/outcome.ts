@@ -10,15 +10,19 @@ type Outcome = Page & { bankName: string; continueUrl: string | null };
 export type SuccessProps = Outcome & {
   /** How many accounts were found; null where nothing was added (a renewed connection). */
   accountCount: number | null;
+  /** They were read from statement files. */
+  fromFiles?: boolean;
   /** Older history follows in a second phase. */
   historyFollows?: boolean;
 };
 
 export function success(props: SuccessProps): Markup {
   const text = texts[props.language];
+  const { accountCount: count, bankName } = props;
+  const lead = count === null ? null : props.fromFiles === true ? text.success.leadFiles(count) : text.success.lead(bankName, count);
   const body = markup`${sign('check', 'good')}
 <h1>${text.success.title}</h1>
-${props.accountCount !== null && markup`<p class="lead">${text.success.lead(props.bankName, props.accountCount)}</p>`}
+${lead !== null && markup`<p class="lead">${lead}</p>`}
 ${props.historyFollows === true && markup`<p>${text.success.next}</p>`}
 <div class="actions">${wayOn(props.continueUrl, props.applicationName, text)}</div>`;
   return layout({ ...props, leaveUrl: null, title: text.success.title, step: 'done', body });

@@ -52,6 +52,7 @@ export const english: Texts = {
     buttonEditing: 'Save and reconnect',
     encrypted: (application) => `Your credentials are encrypted before they are stored. ${application} never sees them.`,
     goToField: 'Correct your credentials',
+    busy: 'Your bank is being asked for news at this moment. Wait a few seconds, then send this again.',
   },
   files: {
     title: 'Upload your bank statements',
@@ -64,6 +65,8 @@ export const english: Texts = {
     buttonEditing: 'Add these statements',
     problemTitle: (count) => (count === 1 ? 'One file cannot be used' : `${count} files cannot be used`),
     nothingKept: 'Nothing of this upload was kept. Correct it, then choose the files again.',
+    listed: { name: 'Statement files', note: 'From any bank: CAMT.053 or OFX' },
+    uploadTooLarge: (mostBytes) => `Together the files are too large: send at most ${mostBytes / 2 ** 20} MB at once.`,
   },
   synchronizing: {
     title: (bank) => `Connecting to ${bank}`,
@@ -89,6 +92,7 @@ export const english: Texts = {
   success: {
     title: 'You are connected',
     lead: (bank, accounts) => (accounts === 1 ? `1 account of ${bank} was added.` : `${accounts} accounts of ${bank} were added.`),
+    leadFiles: (accounts) => (accounts === 1 ? '1 account was read from your files.' : `${accounts} accounts were read from your files.`),
     next: 'Older transactions will follow in a few minutes.',
   },
   failure: { title: (bank) => `${bank} could not be connected`, retry: 'Try again' },

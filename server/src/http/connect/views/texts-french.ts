@@ -52,6 +52,7 @@ export const french: Texts = {
     buttonEditing: 'Enregistrer et reconnecter',
     encrypted: (application) => `Vos identifiants sont chiffrés avant d’être conservés. ${application} ne les voit jamais.`,
     goToField: 'Corriger vos identifiants',
+    busy: 'Votre banque est interrogée en ce moment. Attendez quelques secondes, puis renvoyez ce formulaire.',
   },
   files: {
     title: 'Envoyez vos relevés bancaires',
@@ -64,6 +65,9 @@ export const french: Texts = {
     buttonEditing: 'Ajouter ces relevés',
     problemTitle: (count) => (count === 1 ? 'Un fichier ne peut pas être utilisé' : `${count} fichiers ne peuvent pas être utilisés`),
     nothingKept: 'Rien de cet envoi n’a été conservé. Corrigez-le, puis choisissez de nouveau les fichiers.',
+    listed: { name: 'Fichiers de relevés', note: 'De toute banque\u00a0: CAMT.053 ou OFX' },
+    uploadTooLarge: (mostBytes) =>
+      `Ensemble, les fichiers sont trop lourds\u00a0: envoyez au plus ${mostBytes / 2 ** 20}\u00a0Mo à la fois.`,
   },
   synchronizing: {
     title: (bank) => `Connexion à ${bank}`,
@@ -90,6 +94,8 @@ export const french: Texts = {
     title: 'Vous êtes connecté',
     lead: (bank, accounts) =>
       accounts > 1 ? `${accounts} comptes de ${bank} ont été ajoutés.` : `${accounts} compte de ${bank} a été ajouté.`,
+    leadFiles: (accounts) =>
+      accounts > 1 ? `${accounts} comptes ont été lus dans vos fichiers.` : `${accounts} compte a été lu dans vos fichiers.`,
     next: 'Les opérations plus anciennes suivront dans quelques minutes.',
   },
   failure: { title: (bank) => `${bank} n’a pas pu être connectée`, retry: 'Réessayer' },

@@ -49,6 +49,7 @@ export type Texts = {
     buttonEditing: string;
     encrypted: (application: string) => string;
     goToField: string;
+    busy: string;
   };
   files: {
     title: string;
@@ -61,6 +62,9 @@ export type Texts = {
     buttonEditing: string;
     problemTitle: (count: number) => string;
     nothingKept: string;
+    /** What stands in the list of banks, and what is said of it there. */
+    listed: { name: string; note: string };
+    uploadTooLarge: (mostBytes: number) => string;
   };
   synchronizing: {
     title: (bank: string) => string;
@@ -72,7 +76,7 @@ export type Texts = {
   };
   otp: { title: string; lead: (bank: string) => string; label: string; wrong: string; button: string };
   approve: { title: string; lead: (bank: string) => string; waiting: string; stay: string };
-  success: { title: string; lead: (bank: string, accounts: number) => string; next: string };
+  success: { title: string; lead: (bank: string, accounts: number) => string; leadFiles: (accounts: number) => string; next: string };
   failure: { title: (bank: string) => string; retry: string };
   pending: { title: string; lead: (bank: string) => string; next: (application: string) => string };
   expired: { title: string; lead: string; next: string };

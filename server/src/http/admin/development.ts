@@ -29,8 +29,6 @@ export type DashboardServices = {
   /** The path of a new Connect session of the application. */
   connectPath(applicationId: string): Promise<string>;
   now(): number;
-  /** Host names beside those of this machine under which the page may be asked for. */
-  hostNames: readonly string[];
   reportFailure(error: unknown): void;
 };
 
@@ -41,7 +39,7 @@ export function createDashboard(services: DashboardServices): Hono {
   const csrfOf = (cookie: string) => createHmac('sha256', csrfKey).update(cookie).digest('base64url');
   let moving: Promise<unknown> = Promise.resolve();
 
-  app.use('*', (c, next) => onlyThisMachine(c, next, services.hostNames), pageHeaders);
+  app.use('*', (c, next) => onlyThisMachine(c, next), pageHeaders);
   app.onError((error, c) => {
     services.reportFailure(error);
     return c.text('Something went wrong. The terminal says more.', 500);
@@ -115,15 +113,20 @@ export function createDashboard(services: DashboardServices): Hono {
   return app;
 }
 
-async function onlyThisMachine(c: Context, next: Next, hostNames: readonly string[]): Promise<Response | undefined> {
+async function onlyThisMachine(c: Context, next: Next): Promise<Response | undefined> {
   const peer = getConnInfo(c).remote.address ?? '';
   if (!/^(?:::ffff:)?127\.|^::1$/.test(peer)) return c.text('The dashboard of development mode answers only to this machine.', 403);
   const name = URL.parse(`http://${c.req.header('host') ?? ''}`)?.hostname ?? '';
   const local = name === 'localhost' || name.endsWith('.localhost') || name === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(name);
-  if (!local && !hostNames.includes(name)) return c.text('The dashboard of development mode answers only to names of this machine.', 403);
+  if (!local) return c.text('The dashboard of development mode answers only to names of this machine.', 403);
+  // Through a proxy or a tunnel on this machine everyone's connection is local: what was forwarded is not ours.
+  if (FORWARDED.some((header) => c.req.header(header) !== undefined))
+    return c.text('The dashboard of development mode does not answer through a proxy.', 403);
   await next();
   return undefined;
 }
+
+const FORWARDED = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip', 'via'] as const;
 
 async function pageHeaders(c: Context, next: Next): Promise<void> {
   await next();

@@ -1,0 +1,143 @@
+/** What the user's moves do. Each ends where the session and its refresh tell which page follows. */
+import { type ConnectSession, moveConnectSession, type SessionChange } from '../../access/connect_sessions.ts';
+import type { Bank, Connector, Credentials } from '../../connectors/connector.ts';
+import { findItem } from '../../items/items.ts';
+import { findRefresh } from '../../items/refreshes.ts';
+import { answerRefresh, connectItem, refreshItem } from '../../refresh/connection.ts';
+import { openState } from '../../refresh/run.ts';
+import { sql } from '../../storage/sql.ts';
+import type { FileProblem } from './views/files-form.ts';
+import { texts } from './views/texts.ts';
+import { applicationOf, type ConnectServices } from './visit.ts';
+
+const CREDENTIAL_MAX_CHARACTERS = 256;
+const CODE_MAX_CHARACTERS = 32;
+
+/** After the first POST: where a session of its purpose begins. */
+export async function begin(services: ConnectServices, session: ConnectSession): Promise<void> {
+  const item = session.itemId === null ? null : await findItem(services.storage, session.itemId);
+  const bankId = item?.bankId ?? session.bankId;
+  if (session.purpose === 'add') return step(services, session, { bankId, step: bankId === null ? 'list_banks' : 'bank_creds_form' });
+  const files = bankId !== null && services.connector(bankId)?.bank.input === 'files';
+  await step(services, session, { bankId, step: 'edit_bank_creds_form' });
+  if (session.purpose === 'sync' && !files) await sync(services, session);
+}
+
+/** A bank of the list, as long as none has been connected in this session. */
+export async function chooseBank(services: ConnectServices, session: ConnectSession, posted: unknown): Promise<void> {
+  const { environment } = await applicationOf(services, session);
+  const bank = services.banks(environment).find(({ id }) => String(id) === posted);
+  if (bank && session.purpose === 'add') await step(services, session, { bankId: bank.id, step: 'bank_creds_form' });
+}
+
+/** The fields of the bank's form; null where one is missing or longer than any bank's. */
+export function typedCredentials(bank: Bank, form: Record<string, unknown>): Credentials | null {
+  const credentials: Credentials = {};
+  for (const { type } of bank.form) {
+    const value = form[type];
+    if (typeof value !== 'string' || value === '' || value.length > CREDENTIAL_MAX_CHARACTERS) return null;
+    credentials[type] = value;
+  }
+  return credentials;
+}
+
+/** `busy`: the item is being refreshed for another reason, and these credentials were not taken. */
+export async function connect(
+  services: ConnectServices,
+  session: ConnectSession,
+  connector: Connector,
+  credentials: Credentials,
+): Promise<'connecting' | 'busy'> {
+  const open = await openRefresh(services, session);
+  if (open !== null) return (await isOwnRefresh(services, session, open)) ? 'connecting' : 'busy';
+  const { clock_offset_ms } = await applicationOf(services, session);
+  await step(services, session, {});
+  await connectItem(services, {
+    sessionId: session.id,
+    applicationId: session.applicationId,
+    userUuid: session.userUuid,
+    bankId: connector.bank.id,
+    credentials,
+    clockOffsetMs: clock_offset_ms,
+  });
+  services.onRefreshRequested();
+  return 'connecting';
+}
+
+/** Reads an upload; nothing of one with a problem is kept. */
+export async function upload(
+  services: ConnectServices,
+  session: ConnectSession,
+  files: readonly File[],
+): Promise<{ kind: 'done' } | { kind: 'problems'; problems: FileProblem[] }> {
+  const connector = session.bankId === null ? null : services.connector(session.bankId);
+  if (!connector?.readFiles) return { kind: 'done' };
+  const read = await connector.readFiles(
+    await Promise.all(files.map(async (file) => ({ name: file.name, bytes: await file.bytes() }))),
+    await keptState(services, session),
+  );
+  if (!read.ok) {
+    const problems = read.problems.map(({ fileName, sentence }) => ({ fileName, sentence: sentence[session.language] }));
+    return { kind: 'problems', problems };
+  }
+  const answer = await connect(services, session, connector, read.credentials);
+  if (answer === 'connecting') return { kind: 'done' };
+  return { kind: 'problems', problems: [{ fileName: '', sentence: texts[session.language].credentials.busy }] };
+}
+
+async function keptState(services: ConnectServices, { itemId }: ConnectSession) {
+  const item = itemId === null ? null : await findItem(services.storage, itemId);
+  return item ? openState(services, item) : null;
+}
+
+/** The user's one-time code, to the refresh that waits for it. */
+export async function answerChallenge(services: ConnectServices, session: ConnectSession, posted: unknown): Promise<void> {
+  const code = typeof posted === 'string' ? posted.trim() : '';
+  if (code === '' || code.length > CODE_MAX_CHARACTERS || session.refreshId === null || session.itemId === null) return;
+  if (await answerRefresh(services, session.refreshId, session.itemId, code)) services.onRefreshRequested();
+  await step(services, session, {});
+}
+
+/** Again after a failure: with what is there, or from the form where nothing is left. */
+export async function retry(services: ConnectServices, session: ConnectSession): Promise<void> {
+  const refresh = session.refreshId === null ? null : await findRefresh(services.storage, session.refreshId);
+  if (!refresh?.finishedAt || session.itemId === null) return;
+  const item = await findItem(services.storage, session.itemId);
+  if (refresh.status === 402 || item?.credentials == null) await step(services, session, { step: 'edit_bank_creds_form' });
+  else await sync(services, session);
+}
+
+/** "Manage SCA and sync": the bank is asked again, with the user present. */
+async function sync(services: ConnectServices, session: ConnectSession): Promise<void> {
+  if (session.itemId === null) return;
+  const { clock_offset_ms } = await applicationOf(services, session);
+  const asked = await refreshItem(services, session.itemId, 'connect', clock_offset_ms);
+  if (asked) await step(services, session, { refreshId: asked.refreshId, step: 'sync_in_progress' });
+  services.onRefreshRequested();
+}
+
+async function openRefresh({ storage }: ConnectServices, { itemId }: ConnectSession): Promise<string | null> {
+  if (itemId === null) return null;
+  const open = await storage.first<{ id: string }>(sql`select id from refreshes where item_id = ${itemId} and finished_at is null`);
+  return open?.id ?? null;
+}
+
+/** Whether this session has asked for it: then the button was pressed twice. */
+async function isOwnRefresh({ storage }: ConnectServices, { id }: ConnectSession, refreshId: string): Promise<boolean> {
+  const row = await storage.first<{ refresh_id: string | null }>(sql`select refresh_id from connect_sessions where id = ${id}`);
+  return row?.refresh_id === refreshId;
+}
+
+type Moved = { item_id: number | null; bank_id: number | null; refresh_id: string | null; step: ConnectSession['step'] };
+
+/** Requests of one browser can run at once (a double click): what another has written since this one was read stays. */
+async function step({ storage, clock }: ConnectServices, session: ConnectSession, change: SessionChange): Promise<void> {
+  await storage.transaction(async (tx) => {
+    const row = await tx.first<Moved>(
+      sql`select item_id, bank_id, refresh_id, step from connect_sessions where id = ${session.id}${storage.forUpdate}`,
+    );
+    if (!row || (change.step === 'bank_creds_form' && row.item_id !== null)) return;
+    const current = { ...session, itemId: row.item_id, bankId: row.bank_id, refreshId: row.refresh_id, step: row.step };
+    await moveConnectSession(tx, current, { language: session.language, ...change }, clock.now());
+  });
+}
