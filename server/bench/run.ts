@@ -2,10 +2,16 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { type Figure, runDeliveryBench } from './delivery.ts';
+import { runIdleBench } from './idle.ts';
+import { runRefreshBench } from './refresh.ts';
 
 type Engine = 'sqlite' | 'postgres';
 /** One entry per set of figures; each runs once per engine. */
-const BENCHES: readonly ((options: { engine: Engine; short: boolean }) => Promise<Figure[]>)[] = [runDeliveryBench];
+const BENCHES: readonly ((options: { engine: Engine; short: boolean }) => Promise<Figure[]>)[] = [
+  runDeliveryBench,
+  runRefreshBench,
+  runIdleBench,
+];
 
 const { values: flags } = parseArgs({
   options: { short: { type: 'boolean', default: false }, json: { type: 'string' }, engine: { type: 'string' } },

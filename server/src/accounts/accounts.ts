@@ -88,39 +88,50 @@ export async function accountsOfItem(reader: Reader, itemId: number): Promise<Ac
 
 export type AccountOwner = { itemId: number; userUuid: string; bankId: number };
 
-export async function insertAccounts(tx: Writer, owner: AccountOwner, accounts: readonly AccountRecord[], now: number): Promise<void> {
-  const columns = [
-    'id',
-    'item_id',
-    'user_uuid',
-    'bank_id',
-    'identity',
-    'name',
-    'type',
-    'currency',
-    'iban',
-    'is_pro',
-    'loan_details',
-    'savings_details',
-    'balance_minor',
-    'balance_exponent',
-    'balance_kind',
-    'balance_at',
-    'status',
-    'status_code_info',
-    'trust',
-    'breaker',
-    'next_window_from',
-    'history_complete',
-    'absent_since',
-    'absences',
-    'deleted_at',
-    'created_at',
-    'updated_at',
-  ];
+const COLUMNS = [
+  'id',
+  'item_id',
+  'user_uuid',
+  'bank_id',
+  'identity',
+  'name',
+  'type',
+  'currency',
+  'iban',
+  'is_pro',
+  'loan_details',
+  'savings_details',
+  'balance_minor',
+  'balance_exponent',
+  'balance_kind',
+  'balance_at',
+  'status',
+  'status_code_info',
+  'trust',
+  'breaker',
+  'next_window_from',
+  'history_complete',
+  'absent_since',
+  'absences',
+  'deleted_at',
+  'created_at',
+  'updated_at',
+] as const;
+
+/** What stays as the account was found. */
+const FIXED: readonly string[] = ['id', 'item_id', 'user_uuid', 'bank_id', 'currency', 'is_pro', 'created_at', 'updated_at'];
+
+const ON_CONFLICT = `on conflict (id) do update set
+  ${COLUMNS.filter((column) => !FIXED.includes(column))
+    .map((column) => `${column} = excluded.${column}`)
+    .join(', ')},
+  updated_at = case when excluded.deleted_at is null then excluded.updated_at else accounts.updated_at end`;
+
+/** Writes the accounts that a refresh found or changed, in one statement; `now` is the wire's `updated_at` of those that are live. */
+export async function writeAccounts(tx: Writer, owner: AccountOwner, accounts: readonly AccountRecord[], now: number): Promise<void> {
   await tx.insertMany(
     'accounts',
-    columns,
+    COLUMNS,
     accounts.map((account) => [
       account.id,
       owner.itemId,
@@ -150,19 +161,11 @@ export async function insertAccounts(tx: Writer, owner: AccountOwner, accounts: 
       now,
       now,
     ]),
+    ON_CONFLICT,
   );
 }
 
-/** `updatedAt` null leaves the wire's `updated_at` as it is. */
-export async function updateAccount(tx: Writer, account: AccountRecord, updatedAt: number | null): Promise<void> {
-  await tx.run(sql`
-    update accounts set identity = ${account.identity}, name = ${account.name}, type = ${account.type}, iban = ${account.iban},
-      loan_details = ${account.loanDetails}, savings_details = ${account.savingsDetails},
-      balance_minor = ${account.balance?.amount.minor ?? null}, balance_exponent = ${account.balance?.amount.exponent ?? null},
-      balance_kind = ${account.balance?.kind ?? null}, balance_at = ${account.balance?.at ?? null},
-      status = ${account.status}, status_code_info = ${account.statusCodeInfo}, trust = ${account.trust}, breaker = ${account.breaker},
-      next_window_from = ${account.nextWindowFrom}, history_complete = ${account.historyComplete ? 1 : 0},
-      absent_since = ${account.absentSince}, absences = ${account.absences}, deleted_at = ${account.deletedAt},
-      updated_at = coalesce(${updatedAt}, updated_at)
-    where id = ${account.id}`);
+/** Every live account of a refreshed item is as new as the refresh, whether it changed or not. */
+export async function touchAccounts(tx: Writer, itemId: number, updatedAt: number): Promise<void> {
+  await tx.run(sql`update accounts set updated_at = ${updatedAt} where item_id = ${itemId} and deleted_at is null`);
 }

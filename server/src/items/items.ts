@@ -39,26 +39,36 @@ type ItemRow = {
   created_at: number;
 };
 
+function fromRow(row: ItemRow): Item {
+  return {
+    id: row.id,
+    applicationId: row.application_id,
+    userUuid: row.user_uuid,
+    bankId: row.bank_id,
+    status: row.status,
+    statusCodeInfo: row.status_code_info,
+    dataKeyId: row.data_key_id,
+    credentials: row.credentials,
+    connectorState: row.connector_state,
+    connectedOnce: row.connected_once === 1,
+    historyComplete: row.history_complete === 1,
+    fullRefreshWanted: row.full_refresh_wanted === 1,
+    refreshCount: row.refresh_count,
+    createdAt: row.created_at,
+  };
+}
+
 export async function findItem(reader: Reader, itemId: number): Promise<Item | null> {
   const row = await reader.first<ItemRow>(sql`select * from items where id = ${itemId}`);
-  return row
-    ? {
-        id: row.id,
-        applicationId: row.application_id,
-        userUuid: row.user_uuid,
-        bankId: row.bank_id,
-        status: row.status,
-        statusCodeInfo: row.status_code_info,
-        dataKeyId: row.data_key_id,
-        credentials: row.credentials,
-        connectorState: row.connector_state,
-        connectedOnce: row.connected_once === 1,
-        historyComplete: row.history_complete === 1,
-        fullRefreshWanted: row.full_refresh_wanted === 1,
-        refreshCount: row.refresh_count,
-        createdAt: row.created_at,
-      }
-    : null;
+  return row ? fromRow(row) : null;
+}
+
+/** An item and how far its application's clock is ahead of the real one, in one question: what every refresh begins with. */
+export async function findItemWithClock(reader: Reader, itemId: number): Promise<{ item: Item; clockOffsetMs: number } | null> {
+  const row = await reader.first<ItemRow & { clock_offset_ms: number }>(sql`
+    select items.*, applications.clock_offset_ms from items join applications on applications.id = items.application_id
+    where items.id = ${itemId}`);
+  return row ? { item: fromRow(row), clockOffsetMs: row.clock_offset_ms } : null;
 }
 
 export type NewItem = {
@@ -106,8 +116,8 @@ export type RefreshedItem = {
   /** Real time; null where the user must act first. */
   dueAt: number | null;
   refreshedAt: number;
-  /** Uploaded files are read once: what they held is not kept. */
-  forgetCredentials: boolean;
+  /** Uploaded files are read once: what this refresh read (sealed) is not kept; newer files that came meanwhile are. */
+  forgetCredentials: string | null;
   countsAsRefresh: boolean;
 };
 
@@ -117,7 +127,7 @@ export async function updateRefreshedItem(tx: Writer, item: RefreshedItem): Prom
     update items set status = ${item.status}, status_code_info = ${item.statusCodeInfo},
       connected_once = case when ${succeeded} = 1 then 1 else connected_once end,
       credentials_expire_at = case when ${succeeded} = 1 then null else credentials_expire_at end,
-      credentials = case when ${item.forgetCredentials ? 1 : 0} = 1 then null else credentials end,
+      credentials = case when credentials = ${item.forgetCredentials} then null else credentials end,
       history_complete = case when ${item.historyComplete ? 1 : 0} = 1 then 1 else history_complete end,
       full_refresh_wanted = ${item.fullRefreshWanted ? 1 : 0}, connector_state = ${item.connectorState}, refresh_count = refresh_count + ${item.countsAsRefresh ? 1 : 0},
       last_refreshed_at = ${item.refreshedAt}, due_at = ${item.dueAt}

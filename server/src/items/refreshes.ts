@@ -10,7 +10,8 @@ import { randomId } from '../base/random.ts';
 import { sql } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
 
-export type RefreshCause = 'connect' | 'api' | 'scheduler' | 'clock';
+/** `completion`: the second half of a first connection, the full history after the first data. */
+export type RefreshCause = 'connect' | 'completion' | 'api' | 'scheduler';
 export type RefreshState = 'authenticating' | 'retrieving_data' | 'info_required' | 'finished' | 'invalid_creds' | 'finished_error';
 export type RefreshPhase = 'recent' | 'full' | 'incremental';
 
@@ -114,18 +115,23 @@ export type RefreshRequest = {
   runAt: number;
 };
 
-/** Asks for a refresh; where one of the item is open already, joins it. Answers the id of the one that will run. */
-export async function requestRefresh(tx: Writer, request: RefreshRequest): Promise<string> {
+const OPEN_TRIES = 3;
+
+/** Asks for a refresh; where one of the item is open already, joins it. Answers which will run. */
+export async function requestRefresh(tx: Writer, request: RefreshRequest): Promise<{ id: string; joined: boolean }> {
   const id = randomId('rfr');
   const { item } = request;
-  await tx.run(sql`
+  // The open one may finish between our two statements; then the next try opens ours.
+  for (let tries = 0; tries < OPEN_TRIES; tries += 1) {
+    await tx.run(sql`
     insert into refreshes (id, item_id, application_id, user_uuid, cause, state, phase, started_at, run_at)
     values (${id}, ${item.id}, ${item.applicationId}, ${item.userUuid}, ${request.cause}, 'authenticating', ${request.phase},
             ${request.startedAt}, ${request.runAt})
     on conflict do nothing`);
-  const open = await tx.first<{ id: string }>(sql`select id from refreshes where item_id = ${item.id} and finished_at is null`);
-  if (!open) throw new Error(`item ${item.id}: no refresh could be opened`);
-  return open.id;
+    const open = await tx.first<{ id: string }>(sql`select id from refreshes where item_id = ${item.id} and finished_at is null`);
+    if (open) return { id: open.id, joined: open.id !== id };
+  }
+  throw new Error(`item ${item.id}: no refresh could be opened`);
 }
 
 /** Takes runnable refreshes for `leaseMs`; a worker that dies frees them by the passing of time. */
@@ -198,6 +204,14 @@ export async function finishRefresh(tx: Writer, refresh: Pick<Refresh, 'id' | 'e
       finished_at = ${finished.finishedAt}
     where id = ${refresh.id} and epoch = ${refresh.epoch} and finished_at is null`);
   return changed === 1;
+}
+
+/** Whether a run may still write: false where another worker has the refresh, or where it was erased with its item. */
+export async function isClaimed(reader: Reader, refresh: Pick<Refresh, 'id' | 'epoch'>): Promise<boolean> {
+  const row = await reader.first(
+    sql`select id from refreshes where id = ${refresh.id} and epoch = ${refresh.epoch} and finished_at is null`,
+  );
+  return row !== undefined;
 }
 
 /** The next moment at which a refresh can be taken, real time; null when none is open. */

@@ -15,6 +15,8 @@ import type {
 const AUTHENTICATE_LIMIT_MS = 30 * SECOND_MS;
 const LIST_ACCOUNTS_LIMIT_MS = 30 * SECOND_MS;
 const FETCH_ACCOUNT_LIMIT_MS = 2 * MINUTE_MS;
+/** All calls of a refresh together: less than its claim is good for, so that no second run asks the bank beside this one. */
+export const CONVERSATION_LIMIT_MS = 8 * MINUTE_MS;
 /** More accounts than any user has: a bank that answers more is not believed. */
 const ACCOUNTS_MAX = 500;
 
@@ -41,13 +43,16 @@ export type Conversation = {
 export async function askBank(conversation: Conversation): Promise<BankAnswer> {
   const { connector, authentication, signal, onCrash } = conversation;
   const { itemId, now } = authentication;
+  const all = AbortSignal.timeout(CONVERSATION_LIMIT_MS);
 
-  const login = await limited(signal, AUTHENTICATE_LIMIT_MS, onCrash, (limit) => connector.authenticate(authentication, limit));
+  const login = await limited({ signal, all }, AUTHENTICATE_LIMIT_MS, onCrash, (limit) => connector.authenticate(authentication, limit));
   if (login.kind !== 'authenticated') return login;
   const { session } = login;
   await conversation.onProgress(0, null);
 
-  const list = await limited(signal, LIST_ACCOUNTS_LIMIT_MS, onCrash, (limit) => connector.listAccounts({ itemId, session, now }, limit));
+  const list = await limited({ signal, all }, LIST_ACCOUNTS_LIMIT_MS, onCrash, (limit) =>
+    connector.listAccounts({ itemId, session, now }, limit),
+  );
   if (list.kind === 'failed') return list;
   if (list.accounts.length > ACCOUNTS_MAX) return CRASHED;
   await conversation.onProgress(0, list.accounts.length);
@@ -56,7 +61,7 @@ export async function askBank(conversation: Conversation): Promise<BankAnswer> {
   for (const account of list.accounts) {
     const from = conversation.phase === 'full' ? null : conversation.from(account);
     const phase = conversation.phase === 'incremental' && from === null ? 'full' : conversation.phase;
-    const answer = await limited(signal, FETCH_ACCOUNT_LIMIT_MS, onCrash, (limit) =>
+    const answer = await limited({ signal, all }, FETCH_ACCOUNT_LIMIT_MS, onCrash, (limit) =>
       connector.fetchAccount({ itemId, session, account, phase, from, now }, limit),
     );
     if (answer.kind === 'failed' && endsRefresh(answer)) return answer;
@@ -73,12 +78,12 @@ function endsRefresh(failure: Failure): boolean {
 
 /** A connector that throws, or does not answer in time, has crashed: that is a status, not an exception. */
 async function limited<T>(
-  signal: AbortSignal,
+  { signal, all }: { signal: AbortSignal; all: AbortSignal },
   limitMs: number,
   onCrash: (error: unknown) => void,
   call: (signal: AbortSignal) => Promise<T>,
 ): Promise<T | Failure> {
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
+  const limit = AbortSignal.any([signal, all, AbortSignal.timeout(limitMs)]);
   let refuse: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {
     refuse = () => reject(limit.reason);

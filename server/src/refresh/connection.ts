@@ -5,6 +5,7 @@ import { appendEvents, takeTimestamps } from '../events/log.ts';
 import { findItem, insertItem, replaceCredentials } from '../items/items.ts';
 import { answerChallenge, requestRefresh } from '../items/refreshes.ts';
 import { sql } from '../storage/sql.ts';
+import type { Writer } from '../storage/storage.ts';
 import type { RefreshServices } from './run.ts';
 
 /** Credentials of a first connection that failed or was abandoned are erased within an hour; the erasing runs every minute. */
@@ -13,21 +14,25 @@ const CREDENTIALS_LIFETIME_MS = HOUR_MS - 5 * 60_000;
 export type ConnectionServices = Pick<RefreshServices, 'storage' | 'vault' | 'counters' | 'clock' | 'onEvents'>;
 export type Connected = { itemId: number; refreshId: string };
 
+/** Takes the transaction back: a refresh under way has other credentials in hand, and would end over these. */
+class RefreshUnderWay extends Error {}
+
 /**
  * Makes the item of a Connect session, or takes the one that the session has already: a double click, or corrected
- * credentials after a refusal, go on with the same item and make no second `item.created`.
+ * credentials after a refusal, go on with the same item and make no second `item.created`. `busy` where the item is being
+ * refreshed for another reason: nothing is kept then.
  */
 export async function connectItem(
   services: ConnectionServices,
   request: { sessionId: string; applicationId: string; userUuid: string; bankId: number; credentials: Credentials; clockOffsetMs: number },
-): Promise<Connected> {
+): Promise<Connected | 'busy'> {
   const { storage, vault, counters, clock } = services;
   const [newItemId] = await counters.reserve('items', 1);
   const realNow = clock.now();
   const now = realNow + request.clockOffsetMs;
-  const connected = await storage.transaction(async (tx): Promise<Connected> => {
-    const session = await tx.first<{ item_id: number | null }>(
-      sql`select item_id from connect_sessions where id = ${request.sessionId}${storage.forUpdate}`,
+  const work = async (tx: Writer): Promise<Connected> => {
+    const session = await tx.first<{ item_id: number | null; refresh_id: string | null }>(
+      sql`select item_id, refresh_id from connect_sessions where id = ${request.sessionId}${storage.forUpdate}`,
     );
     const existing = session?.item_id == null ? null : await findItem(tx, session.item_id);
     const itemId = existing?.id ?? newItemId!;
@@ -53,13 +58,9 @@ export async function connectItem(
         createdAt: now,
       });
     const phase = existing?.connectedOnce ? 'incremental' : 'recent';
-    const refreshId = await requestRefresh(tx, {
-      item: { id: itemId, applicationId, userUuid },
-      cause: 'connect',
-      phase,
-      startedAt: now,
-      runAt: realNow,
-    });
+    const item = { id: itemId, applicationId, userUuid };
+    const { id: refreshId, joined } = await requestRefresh(tx, { item, cause: 'connect', phase, startedAt: now, runAt: realNow });
+    if (joined && session?.refresh_id !== refreshId) throw new RefreshUnderWay();
     await tx.run(sql`
       update connect_sessions set item_id = ${itemId}, refresh_id = ${refreshId}, step = 'sync_in_progress' where id = ${request.sessionId}`);
     if (!existing) {
@@ -68,9 +69,15 @@ export async function connectItem(
       await appendEvents(tx, { applicationId, refreshId, committedAt: realNow }, [{ draft, timestamp: timestamp! }]);
     }
     return { itemId, refreshId };
-  });
-  services.onEvents();
-  return connected;
+  };
+  try {
+    const connected = await storage.transaction(work);
+    services.onEvents();
+    return connected;
+  } catch (error) {
+    if (error instanceof RefreshUnderWay) return 'busy';
+    throw error;
+  }
 }
 
 /** A refresh of an item that exists: asked by the API, or by the user in Connect. Joins one that is open. */
@@ -83,10 +90,12 @@ export async function refreshItem(
   const { storage, clock } = services;
   const now = clock.now();
   return storage.transaction(async (tx) => {
+    // Held until our commit, so that an erasure of the item comes before or after, never between.
+    await tx.first(sql`select id from items where id = ${itemId}${storage.forUpdate}`);
     const item = await findItem(tx, itemId);
     if (!item) return null;
     const phase = !item.connectedOnce ? 'recent' : item.fullRefreshWanted ? 'full' : 'incremental';
-    const refreshId = await requestRefresh(tx, { item, cause, phase, startedAt: now + clockOffsetMs, runAt: now });
+    const { id: refreshId } = await requestRefresh(tx, { item, cause, phase, startedAt: now + clockOffsetMs, runAt: now });
     return { refreshId };
   });
 }

@@ -79,7 +79,7 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
   const unusedIds = [...accountIds];
   const owner = { itemId: input.item.id, userUuid: input.item.userUuid };
   let refreshed = 0;
-  let historyComplete = true;
+  let historyComplete = input.answer.accounts.length > 0;
   let fullRefreshWanted = false;
 
   const observe = (fetched: FetchedAccount, before: AccountRecord | null, reappeared: boolean) => {

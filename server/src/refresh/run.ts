@@ -1,21 +1,28 @@
 /** One run of one refresh, from its claim to its commit. Everything that it writes is fenced by the epoch of the claim. */
-import { accountsOfItem, insertAccounts, updateAccount } from '../accounts/accounts.ts';
+import { accountsOfItem } from '../accounts/accounts.ts';
 import type { Clock } from '../base/clock.ts';
 import { DAY_MS, isoDate } from '../base/clock.ts';
 import type { Connector, Credentials, Json, ObservedAccount, StatusCode } from '../connectors/connector.ts';
 import type { EventDraft } from '../events/catalogue.ts';
 import { appendEvents, takeTimestamps } from '../events/log.ts';
-import { findItem, type Item, updateRefreshedItem } from '../items/items.ts';
-import { type FinishedRefresh, finishRefresh, type Refresh, requestRefresh, showChallenge, showProgress } from '../items/refreshes.ts';
+import { findItemWithClock, type Item, updateRefreshedItem } from '../items/items.ts';
+import {
+  type FinishedRefresh,
+  finishRefresh,
+  isClaimed,
+  type Refresh,
+  requestRefresh,
+  showChallenge,
+  showProgress,
+} from '../items/refreshes.ts';
 import type { Counters } from '../storage/counters.ts';
-import { sql } from '../storage/sql.ts';
 import type { Storage, Writer } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
-import { cleanDescription } from '../transactions/describe.ts';
-import { insertTransactions, rowsToCompare, updateTransaction } from '../transactions/transactions.ts';
+import { rowsToCompare } from '../transactions/transactions.ts';
 import type { Vault } from '../vault/vault.ts';
 import { askBank, type BankAnswer } from './bank.ts';
-import { identifyAccounts, nextDueInMs, type Plan, planRefresh, refreshesUnattended } from './plan.ts';
+import { identifyAccounts, nextDueInMs, planRefresh, refreshesUnattended } from './plan.ts';
+import { writePlan } from './write.ts';
 
 export type RefreshServices = {
   storage: Storage;
@@ -37,22 +44,32 @@ const WINDOW_MARGIN_MS = 30 * DAY_MS;
 const TOMBSTONES_MS = 90 * DAY_MS;
 /** Progress is for people: written at most this often, so that a fast bank costs nothing. */
 const PROGRESS_EVERY_MS = 300;
-const UNCATEGORISED = 1;
 
-type Run = { refresh: Refresh; item: Item; connector: Connector; now: number; startedAt: number };
+/** `now` is the application's clock when the run began; commits read it again. */
+type Run = { refresh: Refresh; item: Item; connector: Connector; now: number; clockOffsetMs: number; startedAt: number };
 
+/** Throws only what no rule foresees, while the claim stands: the refresh then runs again. */
 export async function runRefresh(services: RefreshServices, refresh: Refresh, signal: AbortSignal): Promise<void> {
+  try {
+    await runClaimed(services, refresh, signal);
+  } catch (error) {
+    // An item that is erased takes its keys and rows from under its run: what then fails concerns nobody.
+    if (await isClaimed(services.storage, refresh)) throw error;
+    services.log.info({ refresh: refresh.id, item: refresh.itemId, fenced_off: true }, 'refresh');
+  }
+}
+
+async function runClaimed(services: RefreshServices, refresh: Refresh, signal: AbortSignal): Promise<void> {
   const { storage, clock } = services;
-  const item = await findItem(storage, refresh.itemId);
-  if (!item) return;
-  const application = await storage.first<{ clock_offset_ms: number }>(
-    sql`select clock_offset_ms from applications where id = ${item.applicationId}`,
-  );
-  const now = clock.now() + (application?.clock_offset_ms ?? 0);
+  const found = await findItemWithClock(storage, refresh.itemId);
+  if (!found) return;
+  const { item } = found;
+  const { clockOffsetMs } = found;
+  const now = clock.now() + clockOffsetMs;
   const connector = services.connector(item.bankId);
   const startedAt = performance.now();
-  if (!connector) return finishFailed(services, { refresh, item, connector: null, now, startedAt }, 1005, null);
-  const run: Run = { refresh, item, connector, now, startedAt };
+  if (!connector) return finishFailed(services, { refresh, item, connector: null, now, clockOffsetMs, startedAt }, 1005, null);
+  const run: Run = { refresh, item, connector, now, clockOffsetMs, startedAt };
   if (challengeExpired(refresh, clock.now())) return finishFailed(services, run, 1010, 'OTP_REQUIRED');
 
   const credentials = await openCredentials(services, item, connector);
@@ -97,11 +114,11 @@ export async function runRefresh(services: RefreshServices, refresh: Refresh, si
 
 /** The second half of a first connection: the full history, after the first data. */
 function completesConnection(refresh: Refresh): boolean {
-  return refresh.cause === 'connect' && refresh.phase === 'full';
+  return refresh.cause === 'completion';
 }
 
 function isAttended(refresh: Refresh): boolean {
-  return refresh.cause === 'connect' && refresh.phase !== 'full';
+  return refresh.cause === 'connect';
 }
 
 function challengeExpired(refresh: Refresh, now: number): boolean {
@@ -183,9 +200,11 @@ async function finish(
   ending: { finished: FinishedRefresh; drafts: readonly EventDraft[]; fullRefreshWanted: boolean; keep?: Json | undefined },
   write: (tx: Writer, timestamps: readonly number[]) => Promise<void>,
 ): Promise<void> {
-  const { refresh, item, now, connector } = run;
+  const { refresh, item, connector } = run;
   const { finished, drafts } = ending;
   const realNow = services.clock.now();
+  // Banks take their time: events and rows carry the moment of the commit, so that who asks for changes since then misses none.
+  const now = realNow + run.clockOffsetMs;
   const succeeded = finished.state === 'finished';
   const followed = succeeded && refresh.phase === 'recent' && !finished.fullRefresh;
   const unattended = (connector?.bank.unattended ?? false) && refreshesUnattended(finished.status) && (succeeded || item.connectedOnce);
@@ -207,11 +226,11 @@ async function finish(
       connectorState,
       dueAt: unattended ? realNow + nextDueInMs(item.id) : null,
       refreshedAt: now,
-      forgetCredentials: connector?.bank.input === 'files',
+      forgetCredentials: connector?.bank.input === 'files' ? item.credentials : null,
       countsAsRefresh: !completesConnection(refresh),
     });
     if (followed)
-      await requestRefresh(tx, { item, cause: 'connect', phase: 'full', startedAt: now + 1, runAt: realNow + FULL_HISTORY_DELAY_MS });
+      await requestRefresh(tx, { item, cause: 'completion', phase: 'full', startedAt: now + 1, runAt: realNow + FULL_HISTORY_DELAY_MS });
     await appendEvents(
       tx,
       { applicationId: item.applicationId, refreshId: refresh.id, committedAt: realNow },
@@ -298,7 +317,7 @@ async function commit(
       fullRefreshWanted: plan.fullRefreshWanted,
       keep: answer.keep,
     },
-    (tx, timestamps) => writePlan(tx, run, plan, rowIds, timestamps),
+    (tx, timestamps) => writePlan(tx, item, plan, rowIds, timestamps),
   );
 }
 
@@ -316,36 +335,4 @@ function compareSince(run: Run, answer: Extract<BankAnswer, { kind: 'answered' }
     }
   }
   return isoDate(Date.parse(earliest) - WINDOW_MARGIN_MS);
-}
-
-/** Rows that an event counts carry that event's timestamp, so that `updated?since=` its timestamp answers exactly them. */
-async function writePlan(tx: Writer, run: Run, plan: Plan, rowIds: readonly number[], timestamps: readonly number[]): Promise<void> {
-  const { item } = run;
-  const last = timestamps.at(-1)!;
-  const owner = { itemId: item.id, userUuid: item.userUuid, bankId: item.bankId };
-  await insertAccounts(
-    tx,
-    owner,
-    plan.accounts.filter(({ isNew }) => isNew).map(({ record }) => record),
-    last,
-  );
-  let used = 0;
-  for (const account of plan.accounts) {
-    const updatedAt = account.event === null ? null : timestamps[account.event]!;
-    const { created, counted, uncounted } = account.rows;
-    const born = created.map(({ row, observation }) => ({
-      accountId: account.record.id,
-      record: { ...row, id: rowIds[used++]! },
-      presentation: {
-        cleanDescription: cleanDescription(row.rawText),
-        categoryId: observation.categoryId ?? UNCATEGORISED,
-        showClientSide: observation.showClientSide ?? true,
-      },
-    }));
-    await insertTransactions(tx, item.userUuid, born, updatedAt ?? last);
-    for (const row of counted) await updateTransaction(tx, row, updatedAt);
-    for (const row of uncounted) await updateTransaction(tx, row, null);
-    if (account.changed && !account.isNew) await updateAccount(tx, account.record, updatedAt);
-  }
-  await tx.run(sql`update accounts set updated_at = ${last} where item_id = ${item.id} and deleted_at is null`);
 }

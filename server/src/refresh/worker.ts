@@ -10,7 +10,9 @@ import { type RefreshServices, runRefresh } from './run.ts';
 /** Longer than a refresh may take in all; a claim whose worker died runs again after this. */
 const LEASE_MS = 10 * MINUTE_MS;
 /** Refreshes at once on one node: they wait for banks nearly all of the time. */
-const CONCURRENT_MAX = 32;
+export const CONCURRENT_MAX = 32;
+/** Runs that end within this time are followed by one claim for all of them, so that a claim costs a busy node little. */
+const GATHER_MS = 5;
 const DUE_BATCH = 100;
 /** How late a request of another process (the command line) is seen. */
 const POLL_MS = 500;
@@ -26,6 +28,15 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
   const { storage, clock, log } = services;
   const running = new Set<Promise<void>>();
   const ending = new AbortController();
+  let gathering = false;
+  const wakeSoon = () => {
+    if (gathering) return;
+    gathering = true;
+    setTimeout(() => {
+      gathering = false;
+      loop.wake();
+    }, GATHER_MS);
+  };
 
   const loop = startLoop({
     onError: (error) => log.error({ error }, 'refresh worker'),
@@ -36,12 +47,13 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
       for (const refresh of claimed) {
         const run = runClaimed(services, refresh, ending.signal).finally(() => {
           running.delete(run);
-          loop.wake();
+          wakeSoon();
         });
         running.add(run);
       }
       const next = await nextRunAt(storage);
-      const untilNext = next === null ? POLL_MS : Math.max(10, next - clock.now());
+      // Without a free place nothing can be claimed, and a run that ends wakes us.
+      const untilNext = next === null || running.size >= CONCURRENT_MAX ? POLL_MS : Math.max(10, next - clock.now());
       return { pauseMs: claimed.length > 0 && running.size < CONCURRENT_MAX ? 0 : Math.min(POLL_MS, untilNext) };
     },
   });

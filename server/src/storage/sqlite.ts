@@ -1,6 +1,6 @@
-import { backup, DatabaseSync, type StatementSync } from 'node:sqlite';
-import { render, type Sql, sqlText } from './sql.ts';
-import { type Storage, TransactionWaited, type Writer } from './storage.ts';
+import { backup, DatabaseSync } from 'node:sqlite';
+import { render, type Sql, type SqlValue, sqlText } from './sql.ts';
+import { type Row, type Storage, TransactionWaited, type Writer } from './storage.ts';
 
 /** How long a writer of another process (the command line) may hold the file before we give up. */
 const BUSY_TIMEOUT_MS = 5_000;
@@ -33,13 +33,13 @@ export function openSqlite(file: string): Storage {
       return write(text);
     };
     const tx: Writer = {
-      all: async <T>(query: Sql) => statement(render(query, '?')).all(...query.values) as T[],
-      first: async <T>(query: Sql) => statement(render(query, '?')).get(...query.values) as T | undefined,
-      run: async (query) => Number(statement(render(query, '?')).run(...query.values).changes),
+      all: async <T>(query: Sql) => statement(render(query, '?')).all<T>(query.values),
+      first: async <T>(query: Sql) => statement(render(query, '?')).first<T>(query.values),
+      run: async (query) => statement(render(query, '?')).run(query.values),
       insertMany: async (table, columns, rows, tail = '') => {
         const insert = statement(`insert into ${table} (${columns.join(', ')}) values (${columns.map(() => '?').join(', ')}) ${tail}`);
         let changes = 0;
-        for (const row of rows) changes += Number(insert.run(...row).changes);
+        for (const row of rows) changes += insert.run(row);
         return changes;
       },
     };
@@ -90,8 +90,8 @@ export function openSqlite(file: string): Storage {
 
   return {
     engine: 'sqlite',
-    all: async <T>(query: Sql) => read(render(query, '?')).all(...query.values) as T[],
-    first: async <T>(query: Sql) => read(render(query, '?')).get(...query.values) as T | undefined,
+    all: async <T>(query: Sql) => read(render(query, '?')).all<T>(query.values),
+    first: async <T>(query: Sql) => read(render(query, '?')).first<T>(query.values),
     transaction: <T>(work: (tx: Writer) => Promise<T>) =>
       new Promise<T>((resolve, reject) => {
         queue.push({ work, resolve: resolve as (value: unknown) => void, reject });
@@ -116,16 +116,47 @@ function connect(file: string, readOnly: boolean): DatabaseSync {
   return database;
 }
 
-function statements(database: DatabaseSync): (text: string) => StatementSync {
-  const prepared = new Map<string, StatementSync>();
+type Prepared = {
+  all<T>(values: readonly SqlValue[]): T[];
+  first<T>(values: readonly SqlValue[]): T | undefined;
+  run(values: readonly SqlValue[]): number;
+};
+
+function statements(database: DatabaseSync): (text: string) => Prepared {
+  const prepared = new Map<string, Prepared>();
   return (text) => {
     let statement = prepared.get(text);
     if (!statement) {
       if (prepared.size >= STATEMENTS_KEPT) prepared.clear();
-      statement = database.prepare(text);
+      statement = prepare(database, text);
       prepared.set(text, statement);
     }
     return statement;
+  };
+}
+
+/**
+ * Rows are fetched as arrays and made objects of one shape here: the objects that the driver itself makes are
+ * dictionaries, and reading their many columns costs more than the query.
+ */
+function prepare(database: DatabaseSync, text: string): Prepared {
+  const statement = database.prepare(text);
+  statement.setReturnArrays(true);
+  const names = statement.columns().map(({ name }) => name);
+  // Parsed, because an object that is parsed keeps one shape for any number of columns.
+  const shape = JSON.parse(`{${names.map((name) => `${JSON.stringify(name)}:null`).join(',')}}`) as Row;
+  const toRow = (values: readonly SqlValue[]): Row => {
+    const row = { ...shape };
+    for (let i = 0; i < names.length; i += 1) row[names[i]!] = values[i]!;
+    return row;
+  };
+  return {
+    all: <T>(values: readonly SqlValue[]) => (statement.all(...values) as unknown as SqlValue[][]).map(toRow) as T[],
+    first: <T>(values: readonly SqlValue[]) => {
+      const found = statement.get(...values) as unknown as SqlValue[] | undefined;
+      return found && (toRow(found) as T);
+    },
+    run: (values) => Number(statement.run(...values).changes),
   };
 }
 

@@ -1,7 +1,7 @@
 /** Conformance: what every engine must do. Each test runs on both. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { eachEngine } from '../../test/support/engines.ts';
+import { eachEngine, openEngine } from '../../test/support/engines.ts';
 import { createCounters } from './counters.ts';
 import { migrate, migrations } from './migrate.ts';
 import { sql, sqlList, sqlText } from './sql.ts';
@@ -80,7 +80,12 @@ eachEngine('storage', (open) => {
   test('counters never give an id twice, whoever asks at once', async (t) => {
     const storage = await open(t);
     const nodes = [createCounters(storage), createCounters(storage)];
-    const blocks = await Promise.all(Array.from({ length: 60 }, (_, index) => nodes[index % 2]!.reserve('accounts', 1 + (index % 70))));
+    const sizes = Array.from({ length: 200 }, (_, index) => (index * 37) % 151);
+    const blocks = await Promise.all(sizes.map((size, index) => nodes[index % 2]!.reserve('accounts', size)));
+    assert.deepEqual(
+      blocks.map(({ length }) => length),
+      sizes,
+    );
     const ids = blocks.flat();
     assert.equal(new Set(ids).size, ids.length);
   });
@@ -101,7 +106,6 @@ eachEngine('storage', (open) => {
 });
 
 test('SQLite trips over a transaction that waits for a timer, and goes on', async (t) => {
-  const { openEngine } = await import('../../test/support/engines.ts');
   const storage = await openEngine('sqlite', t);
   let outlived = () => {};
   const ghost = new Promise<void>((resolve) => {
@@ -117,4 +121,30 @@ test('SQLite trips over a transaction that waits for a timer, and goes on', asyn
   await ghost;
   assert.equal(await storage.first(sql`select name from counters where name in ('late', 'ghost')`), undefined);
   await storage.transaction((tx) => tx.run(sql`insert into counters (name, value) values ('after', 1)`));
+});
+
+test('PostgreSQL may end a connection in the middle of a transaction: that one fails, and the next has another', async (t) => {
+  const storage = await openEngine('postgres', t);
+  await assert.rejects(
+    storage.transaction(async (tx) => {
+      const own = await tx.first<{ pid: number }>(sql`select pg_backend_pid() as pid`);
+      await storage.all(sql`select pg_terminate_backend(${own!.pid})`);
+      await tx.run(sql`insert into counters (name, value) values ('lost', 1)`);
+    }),
+  );
+  assert.equal(await storage.first(sql`select name from counters where name = 'lost'`), undefined);
+});
+
+test('a long chain of SQLite transactions leaves the event loop its turns', async (t) => {
+  const storage = await openEngine('sqlite', t);
+  let turns = 0;
+  let ended = false;
+  const turn = () => {
+    turns += 1;
+    if (!ended) setImmediate(turn);
+  };
+  setImmediate(turn);
+  for (let index = 0; index < 300; index += 1) await storage.transaction((tx) => tx.run(sql`update counters set value = value + 1`));
+  ended = true;
+  assert.ok(turns > 1, `${turns} turns`);
 });

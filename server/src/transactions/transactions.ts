@@ -104,87 +104,108 @@ function fromRow(row: TransactionRow): TransactionRecord {
   };
 }
 
-export type NewTransaction = { accountId: number; record: TransactionRecord; presentation: Presentation };
+/** A row to write: one that is born has its presentation, one that exists keeps its own. */
+export type WrittenTransaction = {
+  accountId: number;
+  record: TransactionRecord;
+  presentation: Presentation | null;
+  /** Null for what is not counted (a hold, an id learned): clients that ask `updated?since=` must not see it. */
+  updatedAt: number | null;
+};
 
-export async function insertTransactions(tx: Writer, userUuid: string, rows: readonly NewTransaction[], updatedAt: number): Promise<void> {
-  const columns = [
-    'id',
-    'account_id',
-    'user_uuid',
-    'status',
-    'amount_minor',
-    'amount_exponent',
-    'currency',
-    'date',
-    'date_source',
-    'booking_date',
-    'transaction_date',
-    'value_date',
-    'bank_description',
-    'clean_description',
-    'category_id',
-    'show_client_side',
-    'counterparty_name',
-    'counterparty_iban',
-    'end_to_end_id',
-    'provider_id',
-    'aliases',
-    'balance_after_minor',
-    'balance_after_exponent',
-    'missing',
-    'missing_at',
-    'is_deleted',
-    'deleted_at',
-    'created_at',
-    'updated_at',
-  ];
+const COLUMNS = [
+  'id',
+  'account_id',
+  'user_uuid',
+  'status',
+  'amount_minor',
+  'amount_exponent',
+  'currency',
+  'date',
+  'date_source',
+  'booking_date',
+  'transaction_date',
+  'value_date',
+  'bank_description',
+  'clean_description',
+  'category_id',
+  'show_client_side',
+  'counterparty_name',
+  'counterparty_iban',
+  'end_to_end_id',
+  'provider_id',
+  'aliases',
+  'balance_after_minor',
+  'balance_after_exponent',
+  'missing',
+  'missing_at',
+  'is_deleted',
+  'deleted_at',
+  'created_at',
+  'updated_at',
+] as const;
+
+/** What stays as it was born. */
+const FIXED: readonly string[] = [
+  'id',
+  'account_id',
+  'user_uuid',
+  'clean_description',
+  'category_id',
+  'show_client_side',
+  'created_at',
+  'updated_at',
+];
+
+/** Event timestamps of a user only grow, so the later of both is the new one where there is one. */
+const ON_CONFLICT = `on conflict (id) do update set
+  ${COLUMNS.filter((column) => !FIXED.includes(column))
+    .map((column) => `${column} = excluded.${column}`)
+    .join(', ')},
+  updated_at = case when excluded.updated_at > transactions.updated_at then excluded.updated_at else transactions.updated_at end`;
+
+/** Placeholders for the columns of a row that exists: its own stand. */
+const EXISTING: Presentation = { cleanDescription: '', categoryId: 0, showClientSide: true };
+
+/** Writes every row of a refresh, new ones and changed ones alike, in one statement. */
+export async function writeTransactions(tx: Writer, userUuid: string, rows: readonly WrittenTransaction[]): Promise<void> {
   await tx.insertMany(
     'transactions',
-    columns,
-    rows.map(({ accountId, record, presentation }) => [
-      record.id,
-      accountId,
-      userUuid,
-      record.status,
-      record.amount.minor,
-      record.amount.exponent,
-      record.amount.currency,
-      record.date,
-      record.dateSource,
-      record.bookingDate,
-      record.transactionDate,
-      record.valueDate,
-      record.rawText,
-      presentation.cleanDescription,
-      presentation.categoryId,
-      presentation.showClientSide ? 1 : 0,
-      record.counterpartyName,
-      record.counterpartyIban,
-      record.endToEndId,
-      record.providerId,
-      JSON.stringify(record.aliases),
-      record.balanceAfter?.minor ?? null,
-      record.balanceAfter?.exponent ?? null,
-      record.missing,
-      record.missingAt,
-      record.deletedAt === null ? 0 : 1,
-      record.deletedAt,
-      updatedAt,
-      updatedAt,
-    ]),
+    COLUMNS,
+    rows.map(({ accountId, record, presentation, updatedAt }) => {
+      const { cleanDescription, categoryId, showClientSide } = presentation ?? EXISTING;
+      return [
+        record.id,
+        accountId,
+        userUuid,
+        record.status,
+        record.amount.minor,
+        record.amount.exponent,
+        record.amount.currency,
+        record.date,
+        record.dateSource,
+        record.bookingDate,
+        record.transactionDate,
+        record.valueDate,
+        record.rawText,
+        cleanDescription,
+        categoryId,
+        showClientSide ? 1 : 0,
+        record.counterpartyName,
+        record.counterpartyIban,
+        record.endToEndId,
+        record.providerId,
+        JSON.stringify(record.aliases),
+        record.balanceAfter?.minor ?? null,
+        record.balanceAfter?.exponent ?? null,
+        record.missing,
+        record.missingAt,
+        record.deletedAt === null ? 0 : 1,
+        record.deletedAt,
+        updatedAt ?? 0,
+        updatedAt ?? 0,
+      ];
+    }),
+    ON_CONFLICT,
   );
-}
-
-/** `updatedAt` null for what is not counted (a hold, an id learned): clients that ask `updated?since=` must not see it. */
-export async function updateTransaction(tx: Writer, record: TransactionRecord, updatedAt: number | null): Promise<void> {
-  await tx.run(sql`
-    update transactions set status = ${record.status}, amount_minor = ${record.amount.minor}, amount_exponent = ${record.amount.exponent},
-      currency = ${record.amount.currency}, date = ${record.date}, date_source = ${record.dateSource}, booking_date = ${record.bookingDate},
-      transaction_date = ${record.transactionDate}, value_date = ${record.valueDate}, bank_description = ${record.rawText},
-      counterparty_name = ${record.counterpartyName}, counterparty_iban = ${record.counterpartyIban}, end_to_end_id = ${record.endToEndId},
-      provider_id = ${record.providerId}, aliases = ${JSON.stringify(record.aliases)},
-      balance_after_minor = ${record.balanceAfter?.minor ?? null}, balance_after_exponent = ${record.balanceAfter?.exponent ?? null},
-      missing = ${record.missing}, missing_at = ${record.missingAt}, is_deleted = ${record.deletedAt === null ? 0 : 1},
-      deleted_at = ${record.deletedAt}, updated_at = coalesce(${updatedAt}, updated_at)
-    where id = ${record.id}`);
 }

@@ -4,9 +4,12 @@ import { test } from 'node:test';
 import { HOUR_MS, MINUTE_MS } from '../../src/base/clock.ts';
 import { demoBank } from '../../src/connectors/sandbox/demo-bank.ts';
 import type { LoggedEvent } from '../../src/events/log.ts';
+import { claimRefreshes } from '../../src/items/refreshes.ts';
+import { answerRefresh, connectItem, refreshItem } from '../../src/refresh/connection.ts';
+import { runRefresh } from '../../src/refresh/run.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { eachEngine } from '../support/engines.ts';
-import { createWorld, type World } from '../support/world.ts';
+import { APPLICATION, createWorld, USER, type World } from '../support/world.ts';
 
 const DEMO = 574;
 const login = (USER: string) => ({ USER, PWD: 'any' });
@@ -93,7 +96,6 @@ eachEngine('refresh', (open) => {
     const { connect, events, clock, run, services } = await world(open(t));
     const itemId = await connect(DEMO, login('success'));
     const before = (await events()).length;
-    const { refreshItem } = await import('../../src/refresh/connection.ts');
     clock.advance(1_000);
     const [first, second] = await Promise.all([refreshItem(services, itemId, 'api', 0), refreshItem(services, itemId, 'api', 0)]);
     assert.equal(first!.refreshId, second!.refreshId);
@@ -129,10 +131,42 @@ eachEngine('refresh', (open) => {
     assert.equal(contentOf(all[1]!).status_code, 1010);
   });
 
+  test('credentials that come while the item is refreshed for another reason are refused, not lost', async (t) => {
+    const { connect, session, events, services } = await world(open(t));
+    const itemId = await connect(DEMO, login('success'));
+    const before = (await events()).length;
+    await refreshItem(services, itemId, 'api', 0);
+    const sessionId = await session();
+    await services.storage.transaction((tx) => tx.run(sql`update connect_sessions set item_id = ${itemId} where id = ${sessionId}`));
+    const request = { sessionId, applicationId: APPLICATION, userUuid: USER, bankId: DEMO, credentials: login('402'), clockOffsetMs: 0 };
+    const credentials = () => services.storage.first<{ credentials: string }>(sql`select credentials from items where id = ${itemId}`);
+    const kept = await credentials();
+    assert.equal(await connectItem(services, request), 'busy');
+    assert.deepEqual(await credentials(), kept);
+    assert.equal((await events()).length, before);
+  });
+
+  test('a manual synchronization with a full refresh wanted still asks the user for the code', async (t) => {
+    const { connect, events, services, run } = await world(open(t));
+    const itemId = await connect(DEMO, login('otp'));
+    const waiting = () => services.storage.first<{ id: string }>(sql`select id from refreshes where state = 'info_required'`);
+    await answerRefresh(services, (await waiting())!.id, itemId, '1');
+    await run();
+    await services.storage.transaction((tx) => tx.run(sql`update items set full_refresh_wanted = 1 where id = ${itemId}`));
+    await services.storage.transaction((tx) => tx.run(sql`update refreshes set finished_at = 1 where finished_at is null`));
+    const before = (await events()).length;
+    await refreshItem(services, itemId, 'connect', 0);
+    await run();
+    assert.ok(await waiting());
+    await answerRefresh(services, (await waiting())!.id, itemId, '1');
+    await run();
+    const last = contentOf((await events()).slice(before).at(-1)!);
+    assert.deepEqual([last.status_code, last.full_refresh], [0, true]);
+  });
+
   test('a code given: the accounts come, and later refreshes need no user', async (t) => {
     const { connect, events, clock, run, services } = await world(open(t));
     const itemId = await connect(DEMO, login('otp'));
-    const { answerRefresh } = await import('../../src/refresh/connection.ts');
     const waiting = await services.storage.first<{ id: string }>(sql`select id from refreshes where state = 'info_required'`);
     assert.ok(await answerRefresh(services, waiting!.id, itemId, '123456'));
     await run();
@@ -166,9 +200,6 @@ eachEngine('refresh', (open) => {
   test('a refresh that is fenced off writes nothing', async (t) => {
     const { connect, events, clock, run, services } = await world(open(t));
     const itemId = await connect(DEMO, login('success'));
-    const { claimRefreshes } = await import('../../src/items/refreshes.ts');
-    const { refreshItem } = await import('../../src/refresh/connection.ts');
-    const { runRefresh } = await import('../../src/refresh/run.ts');
     clock.advance(25 * HOUR_MS);
     await refreshItem(services, itemId, 'api', 0);
     const claim = () =>

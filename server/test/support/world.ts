@@ -71,7 +71,9 @@ export async function createWorld(storage: Storage, connectors: readonly Connect
     async connect(bankId, credentials) {
       const sessionId = await world.session();
       const request = { sessionId, applicationId: APPLICATION, userUuid: USER, bankId, credentials, clockOffsetMs: 0 };
-      const { itemId } = await connectItem(services, request);
+      const connected = await connectItem(services, request);
+      if (connected === 'busy') throw new Error('the item is being refreshed');
+      const { itemId } = connected;
       await world.run();
       clock.advance(5_000);
       await world.run();

@@ -14,6 +14,8 @@ import { type ConnectServices, preferredLanguage, visitOf, withLanguage } from '
 export type { ConnectServices } from './visit.ts';
 
 /** A form of text fields. */
+/** Each may take its whole limit of memory. */
+const UPLOADS_AT_ONCE = 4;
 const FORM_MAX_BYTES = 64 * 1024;
 /** An upload in all: it is read in memory. A single file may have 20 MB. */
 const UPLOAD_MAX_BYTES = 100 * 1024 * 1024;
@@ -88,7 +90,21 @@ export function createConnect(services: ConnectServices): Hono {
       return wrongFiles(c, found.session, found.csrf, [{ fileName: '', sentence: uploadTooLarge(UPLOAD_MAX_BYTES) }], 413);
     },
   });
-  app.post('/session/:token/files', uploadLimited, (c) =>
+  /** An upload is read into memory: only for who may upload, and only a few at once. */
+  let uploads = 0;
+  const uploadAdmitted: MiddlewareHandler = async (c, next) => {
+    const found = await standing(c);
+    if (found.kind !== 'bound') return refuse(c, found);
+    if (uploads >= UPLOADS_AT_ONCE) return c.html(unavailable({ language: found.session.language }), 503, { 'Retry-After': '5' });
+    uploads += 1;
+    try {
+      await next();
+    } finally {
+      uploads -= 1;
+    }
+    return undefined;
+  };
+  app.post('/session/:token/files', uploadAdmitted, uploadLimited, (c) =>
     move(c, async (session, form, csrf) => {
       const posted = Array.isArray(form.files) ? form.files : [form.files];
       const files = posted.filter((file): file is File => file instanceof File && file.name !== '');

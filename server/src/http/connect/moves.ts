@@ -52,7 +52,7 @@ export async function connect(
   if (open !== null) return (await isOwnRefresh(services, session, open)) ? 'connecting' : 'busy';
   const { clock_offset_ms } = await applicationOf(services, session);
   await step(services, session, {});
-  await connectItem(services, {
+  const connected = await connectItem(services, {
     sessionId: session.id,
     applicationId: session.applicationId,
     userUuid: session.userUuid,
@@ -60,6 +60,7 @@ export async function connect(
     credentials,
     clockOffsetMs: clock_offset_ms,
   });
+  if (connected === 'busy') return 'busy';
   services.onRefreshRequested();
   return 'connecting';
 }

@@ -161,7 +161,7 @@ create table refreshes (
   item_id bigint not null references items (id),
   application_id text not null,
   user_uuid text not null,
-  cause text not null check (cause in ('connect', 'api', 'scheduler', 'clock')),
+  cause text not null check (cause in ('connect', 'completion', 'api', 'scheduler')),
   state text not null check (state in ('authenticating', 'retrieving_data', 'info_required', 'finished', 'invalid_creds', 'finished_error')),
   phase text not null check (phase in ('recent', 'full', 'incremental')),
   -- The challenge on show (JSON), and what the connector needs to go on (sealed), while `info_required`.

@@ -1,0 +1,259 @@
+/** One node: the HTTP server and the loops beside it, started in order and stopped in order. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { createAdaptorServer } from '@hono/node-server';
+import { getConnInfo } from '@hono/node-server/conninfo';
+import { type Context, Hono } from 'hono';
+import { createConnectSession } from './access/connect_sessions.ts';
+import { randomId } from './base/random.ts';
+import { createClientAddress } from './client-address.ts';
+import { type Config, OperatorError, serverLockFile, VERSION } from './config.ts';
+import { makeDataFolder } from './database.ts';
+import { type Delivery, startDelivery } from './delivery/delivery.ts';
+import { createConnect } from './http/connect/connect.ts';
+import { staticAssets } from './http/static/static.ts';
+import { createV2 } from './http/v2/app.ts';
+import { refreshItem } from './refresh/connection.ts';
+import { type RefreshWorker, startRefreshWorker } from './refresh/worker.ts';
+import { openServices, type Services } from './services.ts';
+import { sql } from './storage/sql.ts';
+import { lockFile } from './storage/sqlite.ts';
+import { eraseItem, eraseUser } from './upkeep/erasure.ts';
+import { startUpkeep } from './upkeep/upkeep.ts';
+
+/** Stopping takes at most this long in all; what is then under way is broken off, and done again by the next start. */
+const STOP_MAX_MS = 9_500;
+const FINISH_REQUESTS_MS = 3_000;
+const FINISH_REFRESHES_MS = 3_000;
+const DRAIN_DELIVERIES_MS = 3_000;
+
+export type RunningServer = {
+  /** The address that was listened on, with a name of this machine. */
+  localUrl: string;
+  publicUrl: string;
+  services: Services;
+  /** Resolves when everything has ended, within 10 s. */
+  stop(): Promise<void>;
+};
+
+/** What a mode adds to the server: mounted before it listens, closed when it stops. */
+export type Extension = { mount(app: Hono): void; close(): void };
+export type ServerOptions = {
+  demoBankLatencyMs?: number;
+  /** Called when the address is known and before anything is answered. */
+  extend?: (server: Omit<RunningServer, 'stop'>) => Promise<Extension>;
+};
+
+/** Throws {@link OperatorError} where the server cannot start. */
+export async function startServer(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
+  const node = claimNode(config);
+  let delivery: Delivery | null = null;
+  const app = new Hono();
+  let complete = false;
+  // Routes cannot be added to an application that has answered once, so until all are there nothing reaches it.
+  const http = createAdaptorServer({
+    fetch: (request, env) =>
+      complete ? app.fetch(request, env) : new Response('Starting\n', { status: 503, headers: { 'retry-after': '1' } }),
+  }) as Server;
+  let opened: Services | null = null;
+  try {
+    const services = await openServices(config, 'always', {
+      onEvents: () => delivery?.wake(),
+      ...(options.demoBankLatencyMs === undefined ? {} : { demoBankLatencyMs: options.demoBankLatencyMs }),
+    });
+    opened = services;
+    const { storage, vault, clock, policy, log } = services;
+    const localUrl = await listen(http, config);
+    const publicUrl = config.publicUrl ?? localUrl;
+    const extension = (await options.extend?.({ localUrl, publicUrl, services })) ?? null;
+    delivery = startDelivery({ storage, vault, clock, policy, version: VERSION, log, nodeId: node.id });
+    const worker = startRefreshWorker(services);
+    const upkeep = startUpkeep(services);
+    const state = { stopping: false };
+
+    mountHealth(app, services, delivery, state);
+    mountPublic(app, config, services, worker, publicUrl);
+    extension?.mount(app);
+    mountRest(app, services);
+    complete = true;
+    log.info({ url: localUrl, publicUrl, engine: storage.engine, version: VERSION }, 'ready');
+
+    let stopped: Promise<void> | null = null;
+    const stop = async () => {
+      state.stopping = true;
+      const running = delivery!;
+      const parts = async () => {
+        const worked = Promise.all([worker.stop(FINISH_REFRESHES_MS), upkeep.stop()]);
+        // The inbox is a receiver of our own: while it is there, it must answer until the deliveries are drained.
+        if (extension) await worked.then(() => running.stop(DRAIN_DELIVERIES_MS));
+        extension?.close();
+        await Promise.all([worked, closeHttp(http)]);
+        if (!extension) await running.stop(DRAIN_DELIVERIES_MS);
+      };
+      const inTime = await within(parts(), STOP_MAX_MS);
+      if (!inTime) log.warn({}, 'stopped before everything had ended; the rest is done again at the next start');
+      await within(storage.close(), 400);
+      node.release();
+      log.info({}, 'stopped');
+    };
+    return { localUrl, publicUrl, services, stop: () => (stopped ??= stop()) };
+  } catch (error) {
+    http.close();
+    http.closeAllConnections();
+    await delivery?.stop(0);
+    await opened?.storage.close().catch(() => {});
+    node.release();
+    throw error;
+  }
+}
+
+/**
+ * SQLite has one server, held by a lock of the operating system. On PostgreSQL the lock only decides whose the id kept
+ * in the data folder is, with which a node has its lanes back at once after a restart.
+ */
+function claimNode(config: Config): { id: string; release(): void } {
+  makeDataFolder(config);
+  const lock = lockFile(serverLockFile(config));
+  if (!lock && config.databaseUrl === null) {
+    throw new OperatorError(
+      `Another server is running on ${config.dataDir}: stop it, or give this one a folder of its own with PONTAGE_DATA_DIR (or a PostgreSQL database with DATABASE_URL, which several servers share).`,
+    );
+  }
+  if (!lock) return { id: randomId('node'), release() {} };
+  const file = join(config.dataDir, 'node.id');
+  const id = existsSync(file) ? readFileSync(file, 'utf8').trim() : randomId('node');
+  writeFileSync(file, `${id}\n`, { mode: 0o600 });
+  return { id, release: () => lock.release() };
+}
+
+async function listen(http: Server, config: Config): Promise<string> {
+  await new Promise<void>((resolve, reject) => {
+    http.once('error', (error: NodeJS.ErrnoException) => reject(new OperatorError(listenFault(error, config))));
+    http.listen({ port: config.port, host: config.host }, resolve);
+  });
+  const { port } = http.address() as AddressInfo;
+  const host =
+    config.host === '0.0.0.0' ? '127.0.0.1' : config.host === '::' ? '[::1]' : config.host.includes(':') ? `[${config.host}]` : config.host;
+  return `http://${host}:${port}`;
+}
+
+function listenFault(error: NodeJS.ErrnoException, { host, port }: Config): string {
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return `Port ${port} of ${host} is in use: stop what uses it, or choose another with PONTAGE_PORT (0 takes any free one).`;
+    case 'EACCES':
+      return `Port ${port} may not be listened on: choose one above 1023 with PONTAGE_PORT.`;
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+      return `PONTAGE_HOST ${host} is no address of this machine: use 127.0.0.1, or 0.0.0.0 for all.`;
+    default:
+      return `Listening on ${host}:${port} failed: ${error.message}`;
+  }
+}
+
+/** `/healthz`: the process answers. `/readyz`: the database answers, lanes are leased, and nothing is stopping. */
+function mountHealth(app: Hono, { storage }: Services, delivery: Delivery, state: { stopping: boolean }): void {
+  app.get('/healthz', (c) => c.json({ status: 'ok' }));
+  app.get('/readyz', async (c) => {
+    const unready = (reason: string) => c.json({ status: 'unavailable', reason }, 503, { 'retry-after': '1' });
+    if (state.stopping) return unready('stopping');
+    const answers = await storage.first(sql`select one from configuration`).then(
+      (row) => row !== undefined,
+      () => false,
+    );
+    if (!answers) return unready('database');
+    // Several nodes share the lanes of PostgreSQL: one that has none yet is ready all the same.
+    if (storage.engine === 'sqlite' && delivery.stats().lanes === 0) return unready('lanes');
+    return c.json({ status: 'ready' });
+  });
+}
+
+function mountPublic(app: Hono, config: Config, services: Services, worker: RefreshWorker, publicUrl: string): void {
+  const { storage, vault, clock, registry, log } = services;
+  const clientAddress = createClientAddress(config.trustedProxies);
+  app.route('/static', staticAssets());
+  app.route(
+    '/connect',
+    createConnect({
+      ...services,
+      banks: (environment) => registry.banks(environment, { countries: [], capabilities: [] }),
+      publicUrl,
+      onRefreshRequested: () => worker.wake(),
+    }),
+  );
+  app.route(
+    '/',
+    createV2({
+      storage,
+      clock,
+      registry,
+      publicUrl,
+      documentationUrl: null,
+      clientAddress: (c: Context) => clientAddress(getConnInfo(c).remote.address ?? '', c.req.header('x-forwarded-for')),
+      reportFailure: (error) => log.error({ error }, 'request failed'),
+      async createConnectSession(request) {
+        const session = {
+          applicationId: request.application.id,
+          userUuid: request.userUuid,
+          purpose: request.purpose,
+          itemId: request.itemId ?? null,
+          bankId: request.bankId ?? null,
+          redirectUrl: request.redirectUrl ?? null,
+          context: request.context ?? null,
+          country: request.country ?? null,
+          language: request.language,
+        };
+        const token = await storage.transaction((tx) => createConnectSession(tx, session, clock.now()));
+        return { url: `${publicUrl}/connect/session/${token}` };
+      },
+      async requestRefresh(itemId, cause) {
+        const row = await storage.first<{ clock_offset_ms: number }>(
+          sql`select a.clock_offset_ms from items i join applications a on a.id = i.application_id where i.id = ${itemId}`,
+        );
+        const asked = await refreshItem(services, itemId, cause, row?.clock_offset_ms ?? 0);
+        worker.wake();
+        return { refreshId: asked?.refreshId ?? '' };
+      },
+      deleteItem: (itemId) => eraseItem(storage, vault, itemId),
+      deleteUser: (userUuid) => eraseUser(storage, vault, userUuid),
+    }),
+  );
+}
+
+/** What nothing else answers: one plain line, and on a failure not a word of it. */
+function mountRest(app: Hono, { log }: Services): void {
+  app.notFound((c) => c.text('Not found\n', 404, { 'x-content-type-options': 'nosniff' }));
+  app.onError((error, c) => {
+    log.error({ error, path: c.req.path }, 'request failed');
+    return c.text('Something went wrong on our side\n', 500, { 'x-content-type-options': 'nosniff' });
+  });
+}
+
+async function closeHttp(http: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => http.close(() => resolve()));
+  http.closeIdleConnections();
+  // Connections that were busy close when they become idle; Node sweeps them only at their next request.
+  const sweep = setInterval(() => http.closeIdleConnections(), 100);
+  await within(closed, FINISH_REQUESTS_MS);
+  clearInterval(sweep);
+  http.closeAllConnections();
+}
+
+/** Whether it ended in time. What fails has ended too. */
+async function within(work: Promise<unknown>, limitMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), limitMs);
+  });
+  const inTime = await Promise.race([
+    work.then(
+      () => true as const,
+      () => true as const,
+    ),
+    late,
+  ]);
+  clearTimeout(timer);
+  return inTime;
+}

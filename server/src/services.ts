@@ -1,0 +1,53 @@
+/** What the server and the commands beside it are made of, opened in one place. */
+import { systemClock } from './base/clock.ts';
+import type { Config } from './config.ts';
+import { createRegistry, type Registry } from './connectors/registry.ts';
+import { demoBank } from './connectors/sandbox/demo-bank.ts';
+import { statementsConnector } from './connectors/statements/connector.ts';
+import { openDatabase, prepareSchema } from './database.ts';
+import type { AddressPolicy } from './endpoints/addresses.ts';
+import { createKeyRing, ensureKeys } from './keys.ts';
+import type { RefreshServices } from './refresh/run.ts';
+import { createCounters } from './storage/counters.ts';
+import type { Storage } from './storage/storage.ts';
+import { createLog, type Log } from './telemetry/log.ts';
+import { createVault, type Vault } from './vault/vault.ts';
+
+export type Services = RefreshServices & {
+  storage: Storage;
+  vault: Vault;
+  log: Log;
+  registry: Registry;
+  policy: AddressPolicy;
+};
+
+export type ServicesOptions = {
+  /** Called after each commit that made events. */
+  onEvents?: () => void;
+  /** How long the Demo Bank takes for each answer, so that its progress can be watched; 0 by default. */
+  demoBankLatencyMs?: number;
+};
+
+/** Everything but the parts that run by themselves. */
+export async function openServices(config: Config, schema: 'always' | 'when empty', options: ServicesOptions = {}): Promise<Services> {
+  const storage = openDatabase(config);
+  try {
+    await prepareSchema(storage, schema);
+    await ensureKeys(config, storage);
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
+  const registry = createRegistry([demoBank({ latencyMs: options.demoBankLatencyMs ?? 0 }), statementsConnector]);
+  return {
+    storage,
+    vault: createVault(createKeyRing(config)),
+    counters: createCounters(storage),
+    clock: systemClock,
+    log: createLog(config.logLevel),
+    registry,
+    connector: registry.connector,
+    policy: { allowLoopback: config.mode === 'development', allowedRanges: config.allowedTargets },
+    onEvents: options.onEvents ?? (() => {}),
+  };
+}

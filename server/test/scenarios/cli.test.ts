@@ -1,0 +1,423 @@
+/** The command line as it is used: real processes on a data folder of their own, beside a server that runs. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, type IncomingHttpHeaders } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { verify } from '@pontage/sdk';
+import type { Command } from 'commander';
+import { createProgram } from '../../src/cli/program.ts';
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const KEY = 'Zt1c9mB0qkVxX3yQ8n5rLw2sHd7uJfGa';
+const root = mkdtempSync(join(tmpdir(), 'pontage-cli-'));
+after(() => rmSync(root, { recursive: true, force: true, maxRetries: 5 }));
+
+type Environment = Record<string, string>;
+type Ended = { code: number | null; stdout: string; stderr: string };
+
+function start(args: readonly string[], environment: Environment): ChildProcess {
+  const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:PONTAGE_|DATABASE_URL$|NODE_TEST)/.test(name)));
+  return spawn(process.execPath, [MAIN, ...args], {
+    env: { ...inherited, NODE_COMPILE_CACHE: join(root, 'compiled'), ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+}
+
+async function run(args: readonly string[], environment: Environment): Promise<Ended> {
+  const child = start(args, environment);
+  const ended = { stdout: '', stderr: '' };
+  child.stdout?.on('data', (chunk) => {
+    ended.stdout += chunk;
+  });
+  child.stderr?.on('data', (chunk) => {
+    ended.stderr += chunk;
+  });
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, ...ended };
+}
+
+/** The one line of JSON of a command that succeeds. */
+async function json<T = Record<string, string>>(args: readonly string[], environment: Environment): Promise<T> {
+  const ended = await run([...args, '--json'], environment);
+  assert.equal(ended.code, 0, ended.stderr);
+  return JSON.parse(ended.stdout) as T;
+}
+
+type Server = { child: ChildProcess; ready: Record<string, string>; stop(signal?: NodeJS.Signals): Promise<number | null> };
+
+/** Waits for the line that a server prints when it answers. */
+async function server(command: 'dev' | 'serve', environment: Environment): Promise<Server> {
+  const child = start([command, '--json'], environment);
+  let errors = '';
+  child.stderr?.on('data', (chunk) => {
+    errors += chunk;
+  });
+  const line = await new Promise<string>((resolve, reject) => {
+    let text = '';
+    child.stdout?.on('data', (chunk) => {
+      text += chunk;
+      if (text.includes('\n')) resolve(text);
+    });
+    child.once('exit', (code) => reject(new Error(`the server ended with ${code}: ${errors}`)));
+  });
+  return {
+    child,
+    ready: JSON.parse(line) as Record<string, string>,
+    async stop(signal = 'SIGTERM') {
+      const ended = once(child, 'exit');
+      child.kill(signal);
+      const [code] = (await ended) as [number | null];
+      return code;
+    },
+  };
+}
+
+function folder(name: string): Environment {
+  return { PONTAGE_DATA_DIR: join(root, name), PONTAGE_PORT: '0' };
+}
+
+type Arrival = { body: Buffer; headers: IncomingHttpHeaders };
+
+async function receiver() {
+  const arrivals: Arrival[] = [];
+  const waiting: (() => void)[] = [];
+  const http = createServer(async (request, response) => {
+    const body = Buffer.concat(await request.toArray());
+    response.end();
+    arrivals.push({ body, headers: request.headers });
+    for (const wake of waiting.splice(0)) wake();
+  });
+  http.listen(0, '127.0.0.1');
+  await once(http, 'listening');
+  return {
+    url: `http://127.0.0.1:${(http.address() as AddressInfo).port}/webhooks`,
+    async arrival(index: number): Promise<Arrival> {
+      for (;;) {
+        const found = arrivals[index];
+        if (found) return found;
+        await new Promise<void>((resolve) => waiting.push(resolve));
+      }
+    },
+    close() {
+      http.closeAllConnections();
+      http.close();
+    },
+  };
+}
+
+const COMMANDS = [
+  'dev',
+  'serve',
+  'demo',
+  'migrate',
+  'backup',
+  'restore',
+  'doctor',
+  'app create',
+  'app list',
+  'app rotate-secret',
+  'webhook create',
+  'webhook list',
+  'webhook update',
+  'webhook delete',
+  'webhook rotate-secret',
+  'webhook test',
+  'event list',
+  'event show',
+  'clock advance',
+  'key rotate',
+];
+
+test('every command has help with an example', async () => {
+  const names = (command: Command): string[] =>
+    command.commands.length === 0
+      ? [command.name()]
+      : command.commands.flatMap((each) => names(each).map((name) => `${command.name()} ${name}`));
+  const program = createProgram();
+  const leaves = program.commands.flatMap(names);
+  assert.deepEqual(leaves.sort(), COMMANDS.toSorted());
+  for (const words of COMMANDS) {
+    const command = words.split(' ').reduce((parent, word) => parent.commands.find((each) => each.name() === word) ?? parent, program);
+    let help = '';
+    command.configureOutput({ writeOut: (text) => (help += text) }).outputHelp();
+    assert.match(help, /--json/, words);
+    assert.match(help, new RegExp(`Example:\\n {2}\\$ npx pontage ${words}`), words);
+  }
+  const ended = await run(['--help'], {});
+  assert.equal(ended.code, 0);
+  assert.match(ended.stdout, /webhook/);
+});
+
+test('wrong usage exits 2, failures 1, each with a sentence and without a stack trace', async () => {
+  const environment = folder('usage');
+  const cases: [string[], Environment, number, RegExp][] = [
+    [['nonsense'], environment, 2, /unknown command/],
+    [['app', 'create'], environment, 2, /--name/],
+    [['app', 'create', '--name', 'x', '--environment', 'moon'], environment, 2, /sandbox, production/],
+    [['clock', 'advance', 'soon'], environment, 2, /no duration/],
+    [['app', 'rotate-secret', 'nobody'], environment, 1, /no application nobody/],
+    [['webhook', 'delete', 'wh_none'], environment, 1, /no webhook wh_none/],
+    [['event', 'show', 'evt_none'], environment, 1, /no event evt_none/],
+    [['serve'], environment, 1, /PONTAGE_SECRET_KEY is not set[\s\S]*PONTAGE_PUBLIC_URL is not set/],
+    [['doctor'], { ...environment, PONTAGE_PROT: '1' }, 1, /did you mean PONTAGE_PORT/],
+    [['backup', 'x.db'], { ...environment, DATABASE_URL: 'postgres://localhost/none' }, 2, /pg_dump/],
+  ];
+  await Promise.all(
+    cases.map(async ([args, env, code, sentence]) => {
+      const ended = await run(args, env);
+      const said = ended.stderr + ended.stdout;
+      assert.equal(ended.code, code, `${args.join(' ')}: ${said}`);
+      assert.match(said, sentence);
+      assert.doesNotMatch(said, /\n\s+at .*:\d+:\d+/);
+    }),
+  );
+});
+
+test('commands beside a running server take effect, and a webhook arrives signed with the old and the new secret', async () => {
+  const environment = folder('beside');
+  const running = await server('dev', environment);
+  const target = await receiver();
+  try {
+    const app = await json(
+      ['app', 'create', '--name', 'Mine', '--environment', 'sandbox', '--redirect-url', 'http://localhost:3000/back'],
+      environment,
+    );
+    assert.deepEqual(Object.keys(app), ['id', 'client_id', 'client_secret']);
+    const webhook = await json(
+      ['webhook', 'create', '--app', app.client_id ?? '', '--url', target.url, '--name', 'Mine', '--events', 'item.created,item.refreshed'],
+      environment,
+    );
+    assert.deepEqual(Object.keys(webhook), ['id', 'secret']);
+    const id = webhook.id ?? '';
+
+    const headers = { 'bridge-version': '2021-06-01', 'client-id': app.client_id ?? '', 'client-secret': app.client_secret ?? '' };
+    assert.equal((await fetch(`${running.ready.url}/v2/banks`, { headers })).status, 200);
+
+    await json(['webhook', 'test', id], environment);
+    const first = await target.arrival(0);
+    assert.equal(verify(first.body, first.headers, webhook.secret ?? '', { requireTimestamp: true }).type, 'TEST_EVENT');
+
+    const rotated = await json(['webhook', 'rotate-secret', id], environment);
+    const { event_id: eventId } = await json(['webhook', 'test', id], environment);
+    const second = await target.arrival(1);
+    for (const secret of [webhook.secret, rotated.secret]) verify(second.body, second.headers, secret ?? '');
+
+    assert.equal(second.headers['webhook-id'], eventId);
+    const updated = await json<{ enabled: boolean; events: string[] }>(
+      ['webhook', 'update', id, '--events', 'item.refreshed', '--disable'],
+      environment,
+    );
+    assert.deepEqual([updated.enabled, updated.events], [false, ['item.refreshed']]);
+    assert.equal((await run(['webhook', 'test', id], environment)).code, 1);
+    const listed = await json<{ id: string }[]>(['webhook', 'list'], environment);
+    assert.equal(listed.length, 2);
+    assert.deepEqual(await json(['webhook', 'delete', id], environment), { id, deleted: true });
+
+    const renewed = await json(['app', 'rotate-secret', app.client_id ?? ''], environment);
+    assert.equal((await fetch(`${running.ready.url}/v2/banks`, { headers })).status, 401);
+    assert.equal(
+      (await fetch(`${running.ready.url}/v2/banks`, { headers: { ...headers, 'client-secret': renewed.client_secret ?? '' } })).status,
+      200,
+    );
+  } finally {
+    target.close();
+    assert.equal(await running.stop(), 0);
+  }
+});
+
+test('at most ten webhooks per application', async () => {
+  const environment = folder('ten');
+  await json(['app', 'create', '--name', 'Mine'], environment);
+  for (let count = 0; count < 10; count += 1) await json(['webhook', 'create', '--url', `https://example.com/${count}`], environment);
+  const ended = await run(['webhook', 'create', '--url', 'https://example.com/eleventh'], environment);
+  assert.equal(ended.code, 1);
+  assert.match(ended.stderr, /at most 10/);
+});
+
+test('the secret client credentials are shown at the first start only, and the inbox follows the port', async () => {
+  const environment = folder('twice');
+  const first = await server('dev', environment);
+  assert.ok(first.ready.client_secret);
+  assert.equal(await first.stop('SIGINT'), 0);
+  const second = await server('dev', environment);
+  try {
+    assert.equal(second.ready.client_secret, undefined);
+    assert.equal(second.ready.client_id, first.ready.client_id);
+    const [inbox] = await json<{ id: string; url: string }[]>(['webhook', 'list'], environment);
+    assert.equal(inbox?.url, `${second.ready.url}/dashboard/inbox`);
+    assert.equal((await fetch(second.ready.connect_url ?? '')).status, 200);
+  } finally {
+    await second.stop();
+  }
+});
+
+test('the dashboard shows what arrives in the inbox, live, and again after a restart', async () => {
+  const environment = folder('inbox');
+  const running = await server('dev', environment);
+  const url = running.ready.url ?? '';
+  const [inbox] = await json<{ id: string }[]>(['webhook', 'list'], environment);
+  const stream = (await fetch(`${url}/dashboard/inbox/stream`)).body?.getReader();
+  const { event_id: eventId } = await json(['webhook', 'test', inbox?.id ?? ''], environment);
+  let seen = '';
+  const decoder = new TextDecoder();
+  while (stream && !seen.includes('TEST_EVENT')) seen += decoder.decode((await stream.read()).value);
+  const message = JSON.parse(/^data: (.*)$/m.exec(seen)?.[1] ?? '') as { id: string; verified: boolean };
+  assert.deepEqual([message.id, message.verified], [eventId, true]);
+  assert.match(await (await fetch(`${url}/dashboard`)).text(), new RegExp(`data-event-id="${eventId}"`));
+  assert.equal(await running.stop(), 0);
+
+  const again = await server('dev', environment);
+  assert.match(await (await fetch(`${again.ready.url}/dashboard`)).text(), new RegExp(`data-event-id="${eventId}"`));
+  await again.stop();
+});
+
+test('the dashboard refuses other hosts, other sites and forms that are not its own', async () => {
+  const running = await server('dev', folder('guarded'));
+  const { hostname, port } = new URL(running.ready.url ?? '');
+  try {
+    const asked = async (path: string, options: { method?: string; headers?: Record<string, string>; body?: string }) => {
+      const { request } = await import('node:http');
+      const sent = request({ hostname, port, path, method: options.method ?? 'GET', headers: options.headers ?? {} });
+      sent.end(options.body);
+      const [response] = (await once(sent, 'response')) as [import('node:http').IncomingMessage];
+      const text = Buffer.concat(await response.toArray()).toString();
+      return { status: response.statusCode, headers: response.headers, text };
+    };
+    assert.equal((await asked('/dashboard', { headers: { host: `rebound.example:${port}` } })).status, 403);
+    const page = await asked('/dashboard', { headers: { host: `localhost:${port}` } });
+    assert.equal(page.status, 200);
+    assert.match(String(page.headers['content-security-policy']), /default-src 'none'/);
+    const cookie = String(page.headers['set-cookie']?.[0]).split(';')[0] ?? '';
+    assert.match(String(page.headers['set-cookie']?.[0]), /HttpOnly; SameSite=Strict/);
+    const csrf = /name="csrf" value="([^"]+)"/.exec(page.text)?.[1] ?? '';
+    const form = { 'content-type': 'application/x-www-form-urlencoded', cookie };
+    const post = (body: string, headers: Record<string, string>) => asked('/dashboard/connect', { method: 'POST', body, headers });
+    assert.equal((await post('csrf=wrong', form)).status, 403);
+    assert.equal((await post(`csrf=${csrf}`, { 'content-type': form['content-type'] })).status, 403);
+    assert.equal((await post(`csrf=${csrf}`, { ...form, 'sec-fetch-site': 'cross-site' })).status, 403);
+    const moved = await post(`csrf=${csrf}`, form);
+    assert.equal(moved.status, 303);
+    assert.match(String(moved.headers.location), /^\/connect\/session\/[0-9a-f-]{36}$/);
+    const clock = await asked('/dashboard/clock', { method: 'POST', body: `csrf=${csrf}&days=1`, headers: form });
+    assert.equal(clock.status, 303);
+    assert.equal((await asked('/dashboard/inbox', { method: 'POST', body: '{}' })).status, 400);
+  } finally {
+    await running.stop();
+  }
+});
+
+test('production has no dashboard and no inbox, is ready when it says so, and refuses a second server', async () => {
+  const environment = {
+    ...folder('production'),
+    PONTAGE_SECRET_KEY: KEY,
+    PONTAGE_PUBLIC_URL: 'https://banks.example.com',
+    PONTAGE_HOST: '127.0.0.1',
+    PONTAGE_LOG_LEVEL: 'error',
+  };
+  const running = await server('serve', environment);
+  try {
+    const url = running.ready.url ?? '';
+    assert.equal(running.ready.public_url, 'https://banks.example.com');
+    for (const path of ['/', '/dashboard', '/dashboard/inbox'])
+      assert.equal((await fetch(`${url}${path}`, { redirect: 'manual' })).status, 404, path);
+    assert.equal((await fetch(`${url}/healthz`)).status, 200);
+    let ready = await fetch(`${url}/readyz`);
+    while (ready.status !== 200) ready = await fetch(`${url}/readyz`);
+    const second = await run(['serve'], environment);
+    assert.equal(second.code, 1);
+    assert.match(second.stderr, /Another server is running/);
+    await json(['app', 'create', '--name', 'Mine', '--environment', 'production'], environment);
+    const refused = await run(['webhook', 'create', '--url', 'http://127.0.0.1:9/x'], environment);
+    assert.equal(refused.code, 2);
+    assert.match(refused.stderr, /not allowed/);
+    assert.equal((await run(['doctor'], environment)).code, 0);
+  } finally {
+    assert.equal(await running.stop(), 0);
+  }
+});
+
+test('keys are rotated while the server runs, and what was sealed before still opens', async () => {
+  const environment = folder('keys');
+  const running = await server('dev', environment);
+  const target = await receiver();
+  try {
+    const webhook = await json(['webhook', 'create', '--url', target.url], environment);
+    const before = readFileSync(join(environment.PONTAGE_DATA_DIR ?? '', 'secret.key'), 'utf8')
+      .trim()
+      .split('\n');
+    const { rewrapped } = await json<{ rewrapped: number }>(['key', 'rotate'], environment);
+    assert.equal(rewrapped, 2);
+    const now = readFileSync(join(environment.PONTAGE_DATA_DIR ?? '', 'secret.key'), 'utf8')
+      .trim()
+      .split('\n');
+    assert.deepEqual(now.slice(1), before);
+    await json(['webhook', 'create', '--url', 'http://127.0.0.1:9/other'], environment);
+    await json(['webhook', 'test', webhook.id ?? ''], environment);
+    const arrival = await target.arrival(0);
+    verify(arrival.body, arrival.headers, webhook.secret ?? '');
+    const doctor = await json<{ ok: boolean }>(['doctor'], environment);
+    assert.equal(doctor.ok, true);
+  } finally {
+    target.close();
+    await running.stop();
+  }
+});
+
+test('a backup is one file, made while the server runs, with nothing secret in clear; restore waits for the server to stop', async () => {
+  const environment = folder('backup');
+  const file = join(root, 'backup.db');
+  const running = await server('dev', environment);
+  const webhook = await json(['webhook', 'create', '--url', 'https://example.com/hooks', '--name', 'Kept'], environment);
+  await json(['backup', file], environment);
+  assert.deepEqual(
+    readdirSync(root).filter((name) => name.startsWith('backup.db')),
+    ['backup.db'],
+  );
+  const bytes = readFileSync(file, 'latin1');
+  assert.ok(bytes.includes('https://example.com/hooks'));
+  for (const secret of [webhook.secret, running.ready.client_secret]) assert.ok(secret && !bytes.includes(secret));
+  assert.equal((await run(['backup', file], environment)).code, 1);
+
+  await json(['webhook', 'delete', webhook.id ?? ''], environment);
+  const early = await run(['restore', file], environment);
+  assert.equal(early.code, 1);
+  assert.match(early.stderr, /stop it first/);
+  await running.stop();
+  await json(['restore', file], environment);
+  const listed = await json<{ name: string }[]>(['webhook', 'list'], environment);
+  assert.ok(listed.some(({ name }) => name === 'Kept'));
+  assert.ok(existsSync(join(environment.PONTAGE_DATA_DIR ?? '', 'pontage.db')));
+  const foreign = await run(['restore', MAIN], environment);
+  assert.equal(foreign.code, 1);
+  assert.match(foreign.stderr, /no backup of Pontage/);
+});
+
+test('the demonstration shows all five kinds, verified, in under 20 s, and leaves nothing behind', async () => {
+  const temporary = mkdtempSync(join(root, 'tmp-'));
+  const startedAt = performance.now();
+  const ended = await run(['demo', '--json'], { TMPDIR: temporary });
+  assert.equal(ended.code, 0, ended.stderr);
+  assert.ok(performance.now() - startedAt < 20_000);
+  const lines = ended.stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const last = lines.at(-1);
+  assert.equal(last?.ok, true);
+  assert.deepEqual([...((last?.kinds ?? []) as string[])].sort(), [
+    'item.account.created',
+    'item.account.deleted',
+    'item.account.updated',
+    'item.created',
+    'item.refreshed',
+  ]);
+  const events = lines.filter((line) => 'event' in line);
+  assert.ok(events.length > 0 && events.every((line) => line.verified === true));
+  assert.deepEqual(readdirSync(temporary), []);
+});
