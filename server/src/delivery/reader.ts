@@ -1,24 +1,10 @@
 /** What delivery reads: the tails of lanes, what was done before a restart, and what is due again. */
-import { eventId, type LoggedEvent } from '../events/log.ts';
+import { type EventRow, eventFromRow, type LoggedEvent } from '../events/log.ts';
 import { sql, sqlList } from '../storage/sql.ts';
 import type { Reader } from '../storage/storage.ts';
 
 export type Tail = { events: LoggedEvent[]; configurationVersion: number | null };
-type TailRow = {
-  lane: number;
-  seq: number;
-  application_id: string;
-  type: string;
-  user_uuid: string | null;
-  item_id: number | null;
-  account_id: number | null;
-  refresh_id: string | null;
-  endpoint_id: string | null;
-  content: string;
-  timestamp: number;
-  committed_at: number;
-  configuration_version: number;
-};
+type TailRow = EventRow & { configuration_version: number };
 
 /**
  * Events of a lane after a position, in order. The configuration's version comes in the same statement, so from the same
@@ -30,25 +16,7 @@ export async function readTail(reader: Reader, lane: number, afterSeq: number, l
           (select c.version from configuration c) as configuration_version
         from events where lane = ${lane} and seq > ${afterSeq} order by seq limit ${limit}`,
   );
-  return { events: rows.map(fromRow), configurationVersion: rows[0]?.configuration_version ?? null };
-}
-
-function fromRow(row: TailRow): LoggedEvent {
-  return {
-    id: eventId(row.lane, row.seq),
-    lane: row.lane,
-    seq: row.seq,
-    applicationId: row.application_id,
-    type: row.type,
-    userUuid: row.user_uuid,
-    itemId: row.item_id,
-    accountId: row.account_id,
-    refreshId: row.refresh_id,
-    endpointId: row.endpoint_id,
-    content: row.content,
-    timestamp: row.timestamp,
-    committedAt: row.committed_at,
-  };
+  return { events: rows.map(eventFromRow), configurationVersion: rows[0]?.configuration_version ?? null };
 }
 
 export async function readHeads(reader: Reader): Promise<{ lane: number; head: number }[]> {

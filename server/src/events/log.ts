@@ -166,7 +166,8 @@ export function parseEventId(id: string): { lane: number; seq: number } | null {
   return lane < LANES ? { lane, seq: Number.parseInt(match[2]!, 36) } : null;
 }
 
-type EventRow = {
+/** A row of the log, for those who read it with a statement of their own. */
+export type EventRow = {
   lane: number;
   seq: number;
   application_id: string;
@@ -181,7 +182,7 @@ type EventRow = {
   committed_at: number;
 };
 
-function fromRow(row: EventRow): LoggedEvent {
+export function eventFromRow(row: EventRow): LoggedEvent {
   return {
     id: eventId(row.lane, row.seq),
     lane: row.lane,
@@ -202,13 +203,13 @@ function fromRow(row: EventRow): LoggedEvent {
 /** Events of one lane after a position, in order, at most `limit`. */
 export async function readLane(reader: Reader, lane: number, afterSeq: number, limit: number): Promise<LoggedEvent[]> {
   const rows = await reader.all<EventRow>(sql`select * from events where lane = ${lane} and seq > ${afterSeq} order by seq limit ${limit}`);
-  return rows.map(fromRow);
+  return rows.map(eventFromRow);
 }
 
 /** Named events of one lane; those that retention took are absent. */
 export async function readEvents(reader: Reader, lane: number, seqs: readonly number[]): Promise<LoggedEvent[]> {
   const rows = await reader.all<EventRow>(sql`select * from events where lane = ${lane} and seq in ${sqlList(seqs)} order by seq`);
-  return rows.map(fromRow);
+  return rows.map(eventFromRow);
 }
 
 /** An application's events, newest first by commit time; `limit` at most. */
@@ -218,5 +219,5 @@ export async function recentEvents(reader: Reader, applicationId: string | null,
       ? sql`select * from events order by committed_at desc, lane, seq desc limit ${limit}`
       : sql`select * from events where application_id = ${applicationId} order by committed_at desc, timestamp desc, seq desc limit ${limit}`,
   );
-  return rows.map(fromRow);
+  return rows.map(eventFromRow);
 }
