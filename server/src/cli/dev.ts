@@ -5,7 +5,7 @@ import { stopOnSignal } from './run.ts';
 import type { Seeded } from './sandbox.ts';
 
 /** Slow enough that the progress in Connect can be seen, quick enough that nobody waits. */
-const DEMO_BANK_LATENCY_MS = 60;
+const DEMO_BANK_LATENCY_MS = 250;
 
 export function addDevCommand(program: Command): void {
   describe(program, 'dev', 'run the server on this machine, with a sandbox, an inbox and a page to watch it (npm start)', 'dev').action(
