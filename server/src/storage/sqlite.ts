@@ -1,4 +1,5 @@
 import { backup, DatabaseSync } from 'node:sqlite';
+import { createCheckpointer, FORCED_CHECKPOINT_PAGES } from './checkpointer.ts';
 import { render, type Sql, type SqlValue, sqlText } from './sql.ts';
 import { type Row, type Storage, TransactionWaited, type Writer } from './storage.ts';
 
@@ -17,7 +18,8 @@ type Queued = { work: (tx: Writer) => Promise<unknown>; resolve: (value: unknown
 /** Opens the embedded database. Reads go through a second, read-only connection, so that they see committed data only. */
 export function openSqlite(file: string): Storage {
   const writing = connect(file, false);
-  writing.exec('pragma journal_mode = wal; pragma synchronous = full;');
+  writing.exec(`pragma journal_mode = wal; pragma synchronous = full; pragma wal_autocheckpoint = ${FORCED_CHECKPOINT_PAGES};`);
+  const checkpointer = createCheckpointer(file);
   const reading = connect(file, true);
   const write = statements(writing);
   const read = statements(reading);
@@ -78,6 +80,7 @@ export function openSqlite(file: string): Storage {
           }
         }
         writing.exec('commit');
+        checkpointer.committed();
       } catch (error) {
         if (writing.isTransaction) writing.exec('rollback');
         for (const { reject } of group) reject(error);
@@ -104,6 +107,7 @@ export function openSqlite(file: string): Storage {
     },
     close: async () => {
       while (draining || queue.length > 0) await new Promise(setImmediate);
+      await checkpointer.close();
       reading.close();
       writing.close();
     },

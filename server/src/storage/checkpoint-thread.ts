@@ -1,0 +1,13 @@
+/** The thread that copies the log of the embedded database into its file: each message asks for one passive checkpoint. */
+import { DatabaseSync } from 'node:sqlite';
+import { parentPort, workerData } from 'node:worker_threads';
+
+const database = new DatabaseSync((workerData as { file: string }).file);
+parentPort?.on('message', () => {
+  try {
+    database.exec('pragma wal_checkpoint(passive)');
+  } catch {
+    // A busy or full disk: the log keeps everything, and the next message tries again.
+  }
+  parentPort?.postMessage('done');
+});
