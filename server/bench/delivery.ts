@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Pool } from 'undici';
+import { type Dispatcher, Pool } from 'undici';
 import { systemClock } from '../src/base/clock.ts';
 import { startDelivery } from '../src/delivery/delivery.ts';
 import { CONCURRENCY } from '../src/delivery/sender.ts';
@@ -189,6 +189,19 @@ async function durable(storage: Storage, vault: Vault, count: number): Promise<n
   return perSecond;
 }
 
+/** undici's own quickest way: no promise of a response, no stream of its body. */
+function answered(pool: Pool, request: Dispatcher.DispatchOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    pool.dispatch(request, {
+      onRequestStart() {},
+      onResponseStart() {},
+      onResponseData() {},
+      onResponseEnd: () => resolve(),
+      onResponseError: (_, error) => reject(error),
+    });
+  });
+}
+
 /** The least that a program must do to send these requests with undici. */
 async function bareLoop(target: string, secret: string, count: number): Promise<number> {
   const { origin, pathname: path } = new URL(target);
@@ -206,16 +219,11 @@ async function bareLoop(target: string, secret: string, count: number): Promise<
       const body = Buffer.from(renderBody({ type: event.type, content, timestamp: now }));
       const timestamp = String(Math.floor(now / 1_000));
       const signatures = sign(id, timestamp, body, now)!;
-      const response = await pool.request({
-        path,
-        method: 'POST',
-        headers: [
-          ...['content-type', 'application/json', 'user-agent', 'Pontage/0.0.0', 'BridgeApi-Signature', signatures.bridge],
-          ...['webhook-id', id, 'webhook-timestamp', timestamp, 'webhook-signature', signatures.standard!],
-        ],
-        body,
-      });
-      await response.body.dump();
+      const headers = [
+        ...['content-type', 'application/json', 'user-agent', 'Pontage/0.0.0', 'BridgeApi-Signature', signatures.bridge],
+        ...['webhook-id', id, 'webhook-timestamp', timestamp, 'webhook-signature', signatures.standard!],
+      ];
+      await answered(pool, { path, method: 'POST', headers, body });
     }
   };
   const started = performance.now();
