@@ -141,6 +141,7 @@ export function createDue(options: {
 function missing(row: ParkedRow): LoggedEvent {
   return {
     id: '',
+    segment: 0,
     lane: row.lane,
     seq: row.seq,
     applicationId: '',

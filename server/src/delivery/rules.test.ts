@@ -15,6 +15,7 @@ import { createWindow } from './window.ts';
 
 const event = (fields: Partial<LoggedEvent>): LoggedEvent => ({
   id: 'evt_000000000001',
+  segment: 1,
   lane: 0,
   seq: 1,
   applicationId: 'app',

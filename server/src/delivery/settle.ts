@@ -22,7 +22,20 @@ export type Settlement = {
 /** A lane's epoch is no longer ours; nothing was written. */
 export class LaneLost extends Error {}
 
-const ATTEMPT_COLUMNS = ['lane', 'seq', 'endpoint_id', 'source', 'n', 'at', 'delivered', 'status', 'duration_ms'] as const;
+const ATTEMPT_COLUMNS = [
+  'segment',
+  'lane',
+  'seq',
+  'endpoint_id',
+  'source',
+  'n',
+  'at',
+  'delivered',
+  'status',
+  'duration_ms',
+  'type',
+  'item_id',
+] as const;
 const FAILURE_COLUMNS = [...ATTEMPT_COLUMNS, 'failure', 'message', 'snippet'] as const;
 const NOT_TWICE = 'on conflict do nothing';
 
@@ -63,6 +76,7 @@ async function insertAttempts(tx: Writer, results: readonly Result[]): Promise<v
     if (!outcome) continue;
     const ok = outcome.failure === null;
     const row = [
+      job.event.segment,
       job.lane.number,
       job.event.seq,
       endpointId,
@@ -72,6 +86,8 @@ async function insertAttempts(tx: Writer, results: readonly Result[]): Promise<v
       ok ? 1 : 0,
       outcome.status,
       Math.round(outcome.durationMs * 100) / 100,
+      job.event.type,
+      job.event.itemId,
     ];
     if (outcome.failure === null) delivered.push(row);
     else failed.push([...row, outcome.failure.class, outcome.failure.message, outcome.snippet]);
@@ -85,7 +101,7 @@ async function writeParked(tx: Writer, { results, now }: Settlement): Promise<vo
   const ended = new Map<string, { endpointId: string; lane: number; seqs: number[] }>();
   for (const { job, endpointId, park } of results) {
     const lane = job.lane.number;
-    if (park) parked.push([endpointId, lane, job.event.seq, park.state, park.attempts, park.dueAt, now]);
+    if (park) parked.push([endpointId, lane, job.event.seq, job.event.itemId, job.event.type, park.state, park.attempts, park.dueAt, now]);
     else if (job.parked) {
       const key = `${endpointId}/${lane}`;
       const group = ended.get(key) ?? { endpointId, lane, seqs: [] };
@@ -96,9 +112,9 @@ async function writeParked(tx: Writer, { results, now }: Settlement): Promise<vo
   if (parked.length > 0) {
     await tx.insertMany(
       'parked',
-      ['endpoint_id', 'lane', 'seq', 'state', 'attempts', 'due_at', 'parked_at'],
+      ['endpoint_id', 'lane', 'seq', 'item_id', 'type', 'state', 'attempts', 'due_at', 'parked_at'],
       parked,
-      'on conflict (endpoint_id, lane, seq) do update set state = excluded.state, attempts = excluded.attempts, due_at = excluded.due_at',
+      'on conflict (endpoint_id, lane, seq, replay_id) do update set state = excluded.state, attempts = excluded.attempts, due_at = excluded.due_at',
     );
   }
   for (const { endpointId, lane, seqs } of ended.values()) {

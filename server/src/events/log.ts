@@ -11,6 +11,7 @@ export const FIRST_SEGMENT = 1;
 
 export type LoggedEvent = {
   id: string;
+  segment: number;
   lane: number;
   seq: number;
   applicationId: string;
@@ -168,6 +169,7 @@ export function parseEventId(id: string): { lane: number; seq: number } | null {
 
 /** A row of the log, for those who read it with a statement of their own. */
 export type EventRow = {
+  segment: number;
   lane: number;
   seq: number;
   application_id: string;
@@ -185,6 +187,7 @@ export type EventRow = {
 export function eventFromRow(row: EventRow): LoggedEvent {
   return {
     id: eventId(row.lane, row.seq),
+    segment: row.segment,
     lane: row.lane,
     seq: row.seq,
     applicationId: row.application_id,

@@ -6,14 +6,21 @@ const FOLDER = new URL('./migrations/', import.meta.url);
 /** Any constant will do, as long as nobody else locks it: the letters of "pontage" as a number. */
 const ADVISORY_LOCK = 7_069_110_116;
 
-export type Migration = { version: number; name: string; text: string };
+export type Migration = { version: number; name: string; engine: Storage['engine'] | null; text: string };
 
-/** `0001_name.sql`, in order. Forward only: a migration that has landed is never edited. */
+/** `0001_name.sql` for both engines, `0001_name.sqlite.sql` or `0001_name.postgres.sql` for one. */
+const FILE = /^(?<version>\d{4})_(?<name>[a-z_]+)(?:\.(?<engine>sqlite|postgres))?\.sql$/;
+
+/** In order; `engine` is null for what both get. Forward only: a migration that has landed is never edited. */
 export function migrations(): Migration[] {
   return readdirSync(FOLDER)
-    .filter((file) => file.endsWith('.sql'))
     .sort()
-    .map((file) => ({ version: Number(file.slice(0, 4)), name: file.slice(5, -4), text: readFileSync(new URL(file, FOLDER), 'utf8') }));
+    .map((file) => {
+      const { version, name = '', engine = null } = FILE.exec(file)?.groups ?? {};
+      if (version === undefined) throw new Error(`${file} is no name of a migration`);
+      const text = readFileSync(new URL(file, FOLDER), 'utf8');
+      return { version: Number(version), name, engine: engine as Migration['engine'], text };
+    });
 }
 
 /** Brings the schema up to date, in one transaction, under a lock; answers the names of what was applied. */
@@ -31,11 +38,14 @@ export async function migrate(storage: Storage, now: number): Promise<string[]> 
       );
     const applied: string[] = [];
     for (const migration of known.filter(({ version }) => version > latest)) {
-      for (const statement of migration.text.split(/;\s*$/m)) {
+      const text = migration.engine === null || migration.engine === storage.engine ? migration.text : '';
+      for (const statement of text.split(/;\s*$/m)) {
         if (statement.replace(/^\s*--.*$/gm, '').trim()) await tx.run(sqlText(statement));
       }
-      await tx.run(sql`insert into migrations (version, name, applied_at) values (${migration.version}, ${migration.name}, ${now})`);
-      applied.push(migration.name);
+      await tx.run(
+        sql`insert into migrations (version, name, applied_at) values (${migration.version}, ${migration.name}, ${now}) on conflict do nothing`,
+      );
+      if (text !== '') applied.push(migration.name);
     }
     return applied;
   });
