@@ -10,10 +10,10 @@ import { appendTestEvent } from '../events/log.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import { silentLog } from '../telemetry/log.ts';
-import { createLane, type Lane } from './lane.ts';
-import { createLeases } from './lease.ts';
-import { RETRY_DELAYS_MS } from './retry.ts';
-import { LaneLost, settle } from './settle.ts';
+import { RETRY_DELAYS_MS } from './channels/retry.ts';
+import { createLane, type Lane } from './lanes/lane.ts';
+import { createLeases } from './lanes/lease.ts';
+import { LaneLost, settle } from './settling/settle.ts';
 import { createWorld, POLICY, startReceiver, type World } from './testing.ts';
 
 const range = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);

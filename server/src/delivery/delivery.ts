@@ -7,14 +7,14 @@ import { LANES } from '../events/log.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Vault } from '../vault/vault.ts';
-import { type Channel, createChannels } from './channels.ts';
-import { createDue } from './due.ts';
-import { createLane, type Job, type Lane, type Outcome, type Result } from './lane.ts';
-import { createLeases, GOOD_FOR_MS } from './lease.ts';
-import { readDone } from './reader.ts';
-import { afterFailure } from './retry.ts';
-import { createSettler, UNFLUSHED_MAX } from './settler.ts';
-import { createTail } from './tail.ts';
+import { type Channel, createChannels } from './channels/channels.ts';
+import { createDue } from './channels/due.ts';
+import { afterFailure } from './channels/retry.ts';
+import { createLane, type Job, type Lane, type Outcome, type Result } from './lanes/lane.ts';
+import { createLeases, GOOD_FOR_MS } from './lanes/lease.ts';
+import { readDone } from './lanes/reader.ts';
+import { createTail } from './lanes/tail.ts';
+import { createSettler, UNFLUSHED_MAX } from './settling/settler.ts';
 
 /** One statement a second when idle; also how soon another process's changes are noticed. */
 const HEARTBEAT_MS = 1_000;

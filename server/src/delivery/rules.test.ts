@@ -5,13 +5,13 @@ import { DAY_MS } from '../base/clock.ts';
 import type { DeliverableEndpoint } from '../endpoints/endpoints.ts';
 import { renderBody, TEST_EVENT, TEST_EVENT_CONTENT, TEST_EVENT_TIMESTAMP } from '../events/catalogue.ts';
 import type { LoggedEvent } from '../events/log.ts';
-import { errorFailure, statusFailure, TargetRefused } from './failure.ts';
-import { createLane, type Job } from './lane.ts';
-import { createMatcher } from './matching.ts';
-import { createQueue } from './queue.ts';
-import { afterFailure, RETRY_DELAYS_MS } from './retry.ts';
-import { createSigner } from './signing.ts';
-import { createWindow } from './window.ts';
+import { createQueue } from './channels/queue.ts';
+import { afterFailure, RETRY_DELAYS_MS } from './channels/retry.ts';
+import { createLane, type Job } from './lanes/lane.ts';
+import { createMatcher } from './lanes/matching.ts';
+import { createWindow } from './lanes/window.ts';
+import { errorFailure, statusFailure, TargetRefused } from './sending/failure.ts';
+import { createSigner } from './sending/signing.ts';
 
 const event = (fields: Partial<LoggedEvent>): LoggedEvent => ({
   id: 'evt_000000000001',

@@ -1,5 +1,5 @@
 /** What a node keeps of a lane it leases. */
-import type { LoggedEvent } from '../events/log.ts';
+import type { LoggedEvent } from '../../events/log.ts';
 import { createWindow, type Window } from './window.ts';
 
 export type Lane = {

@@ -2,7 +2,7 @@
  * What waits for one endpoint. First in, first out, with a bounded number under way; events of one item go one at a
  * time, so that their first attempts arrive in order.
  */
-import type { Job } from './lane.ts';
+import type { Job } from '../lanes/lane.ts';
 
 export type Queue = {
   push(job: Job): void;

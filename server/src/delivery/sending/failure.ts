@@ -1,5 +1,5 @@
 /** Why an attempt failed: a class to count, and a sentence that says what to do. Pure. */
-import { TARGET_REFUSED } from '../endpoints/guard.ts';
+import { TARGET_REFUSED } from '../../endpoints/guard.ts';
 
 export type FailureClass =
   | 'timeout'

@@ -1,13 +1,13 @@
 /** One attempt: one POST, one deadline from DNS to the last byte, and what came of it. */
 import { type Dispatcher, Pool } from 'undici';
-import type { Clock } from '../base/clock.ts';
-import type { AddressPolicy } from '../endpoints/addresses.ts';
-import type { DeliverableEndpoint } from '../endpoints/endpoints.ts';
-import { renderBody } from '../events/catalogue.ts';
-import type { LoggedEvent } from '../events/log.ts';
+import type { Clock } from '../../base/clock.ts';
+import type { AddressPolicy } from '../../endpoints/addresses.ts';
+import type { DeliverableEndpoint } from '../../endpoints/endpoints.ts';
+import { renderBody } from '../../events/catalogue.ts';
+import type { LoggedEvent } from '../../events/log.ts';
+import type { Outcome } from '../lanes/lane.ts';
 import { guardedConnector } from './connection.ts';
 import { errorFailure, type Failure, NO_SECRET, statusFailure, timeoutFailure } from './failure.ts';
-import type { Outcome } from './lane.ts';
 import { createSigner } from './signing.ts';
 
 export const DEADLINE_MS = 10_000;

@@ -1,5 +1,5 @@
 /** When a failed delivery is tried again. Pure. */
-import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
+import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../../base/clock.ts';
 
 /** About three days in all, longer than a weekend's outage; after the last one the delivery is dead. */
 export const RETRY_DELAYS_MS: readonly number[] = [

@@ -1,9 +1,9 @@
 /** The one transaction that writes what came of deliveries: attempts, parked rows and settled positions together. */
-import { disableEndpoint } from '../endpoints/endpoints.ts';
-import type { SqlValue } from '../storage/sql.ts';
-import { sql, sqlList } from '../storage/sql.ts';
-import type { Storage, Writer } from '../storage/storage.ts';
-import type { Lane, Result } from './lane.ts';
+import { disableEndpoint } from '../../endpoints/endpoints.ts';
+import type { SqlValue } from '../../storage/sql.ts';
+import { sql, sqlList } from '../../storage/sql.ts';
+import type { Storage, Writer } from '../../storage/storage.ts';
+import type { Lane, Result } from '../lanes/lane.ts';
 
 export type Settlement = {
   owner: string;

@@ -1,7 +1,7 @@
 /** Follows the tails of the leased lanes, and hands each event to the queues of the endpoints that it matches. */
-import type { LoggedEvent } from '../events/log.ts';
-import type { Storage } from '../storage/storage.ts';
-import { type Channel, type Channels, QUEUE_MAX } from './channels.ts';
+import type { LoggedEvent } from '../../events/log.ts';
+import type { Storage } from '../../storage/storage.ts';
+import { type Channel, type Channels, QUEUE_MAX } from '../channels/channels.ts';
 import type { Job, Lane } from './lane.ts';
 import { readHeads, readTail } from './reader.ts';
 

@@ -1,7 +1,7 @@
 /** Gathers results and settles them in batches, one flush in flight. */
-import type { Clock } from '../base/clock.ts';
-import type { Storage } from '../storage/storage.ts';
-import type { Lane, Result } from './lane.ts';
+import type { Clock } from '../../base/clock.ts';
+import type { Storage } from '../../storage/storage.ts';
+import type { Lane, Result } from '../lanes/lane.ts';
 import { LaneLost, settle } from './settle.ts';
 
 /** A flush begins at this many results, or after {@link FLUSH_AFTER_MS}: measured as the knee of throughput. */

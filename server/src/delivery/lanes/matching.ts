@@ -1,6 +1,6 @@
 /** Which endpoints an event belongs to. Pure. */
-import type { DeliverableEndpoint } from '../endpoints/endpoints.ts';
-import type { LoggedEvent } from '../events/log.ts';
+import type { DeliverableEndpoint } from '../../endpoints/endpoints.ts';
+import type { LoggedEvent } from '../../events/log.ts';
 
 type Version = { events: ReadonlySet<string>; from: readonly number[] };
 type Candidate = { id: string; versions: readonly Version[] };

@@ -2,8 +2,8 @@
  * Which lanes this node may deliver. An epoch per lane fences whoever held it before. A lease is stale when its renewal
  * counter has not moved for {@link STALE_AFTER_MS} on *our* monotonic clock: clocks of two machines are never compared.
  */
-import { sql } from '../storage/sql.ts';
-import type { Storage } from '../storage/storage.ts';
+import { sql } from '../../storage/sql.ts';
+import type { Storage } from '../../storage/storage.ts';
 
 export const STALE_AFTER_MS = 6_000;
 /** After its last renewal a node sends for this long: less than what others wait, so that a thawed process sends nothing. */

@@ -1,7 +1,7 @@
 /** What delivery reads: the tails of lanes, what was done before a restart, and what is due again. */
-import { type EventRow, eventFromRow, type LoggedEvent } from '../events/log.ts';
-import { sql, sqlList } from '../storage/sql.ts';
-import type { Reader } from '../storage/storage.ts';
+import { type EventRow, eventFromRow, type LoggedEvent } from '../../events/log.ts';
+import { sql, sqlList } from '../../storage/sql.ts';
+import type { Reader } from '../../storage/storage.ts';
 
 export type Tail = { events: LoggedEvent[]; configurationVersion: number | null };
 type TailRow = EventRow & { configuration_version: number };

@@ -5,7 +5,7 @@
 import { type LookupAddress, lookup as resolve } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import { buildConnector } from 'undici';
-import { type AddressPolicy, checkAddress } from '../endpoints/addresses.ts';
+import { type AddressPolicy, checkAddress } from '../../endpoints/addresses.ts';
 import { TargetRefused } from './failure.ts';
 
 /** A connector for an undici pool; `timeoutMs` covers DNS, TCP and TLS. */

@@ -1,10 +1,10 @@
 /** Sends parked deliveries again when they are due. Nothing is polled: the next due time is known. */
-import type { Clock } from '../base/clock.ts';
-import { type LoggedEvent, readEvents } from '../events/log.ts';
-import type { Storage } from '../storage/storage.ts';
+import type { Clock } from '../../base/clock.ts';
+import { type LoggedEvent, readEvents } from '../../events/log.ts';
+import type { Storage } from '../../storage/storage.ts';
+import type { Job, Lane, Result } from '../lanes/lane.ts';
+import { type ParkedRow, readDue, readNextDue } from '../lanes/reader.ts';
 import type { Channel, Channels } from './channels.ts';
-import type { Job, Lane, Result } from './lane.ts';
-import { type ParkedRow, readDue, readNextDue } from './reader.ts';
 
 /** Parked deliveries of one endpoint in its queue at once: a hanging endpoint holds these in memory and no more. */
 const CLAIMS_MAX = 256;

@@ -1,14 +1,14 @@
 /** One channel per live endpoint: its settings, its queue and its connections. No channel waits for another. */
-import type { Clock } from '../base/clock.ts';
-import type { AddressPolicy } from '../endpoints/addresses.ts';
-import { type DeliverableEndpoint, loadEndpoints } from '../endpoints/endpoints.ts';
-import type { LoggedEvent } from '../events/log.ts';
-import type { Storage } from '../storage/storage.ts';
-import type { Vault } from '../vault/vault.ts';
-import type { Job, Outcome } from './lane.ts';
-import { createMatcher, type Matcher } from './matching.ts';
+import type { Clock } from '../../base/clock.ts';
+import type { AddressPolicy } from '../../endpoints/addresses.ts';
+import { type DeliverableEndpoint, loadEndpoints } from '../../endpoints/endpoints.ts';
+import type { LoggedEvent } from '../../events/log.ts';
+import type { Storage } from '../../storage/storage.ts';
+import type { Vault } from '../../vault/vault.ts';
+import type { Job, Outcome } from '../lanes/lane.ts';
+import { createMatcher, type Matcher } from '../lanes/matching.ts';
+import { CONCURRENCY, createSender, type Sender } from '../sending/sender.ts';
 import { createQueue, type Queue } from './queue.ts';
-import { CONCURRENCY, createSender, type Sender } from './sender.ts';
 
 /** Live jobs that may wait for one endpoint: some 25 ms of a fast receiver's work, less than 1 MB. */
 export const QUEUE_MAX = 500;
