@@ -22,16 +22,9 @@ import type { Storage } from '../src/storage/storage.ts';
 import { silentLog } from '../src/telemetry/log.ts';
 import { createVault, deriveWrappingKey, type Vault } from '../src/vault/vault.ts';
 import { freshDatabase, startPostgres } from '../test/support/postgres.ts';
+import { type Figure, median } from './figures.ts';
 
-/** `peer` is the bare loop of the same run, `ratio` ours over it; `atLeast` or `below` is the limit, on the ratio if there is one. */
-export type Figure = {
-  name: string;
-  value: number;
-  unit: string;
-  peer?: number;
-  ratio?: number;
-  limit?: { atLeast: number } | { below: number };
-};
+export type { Figure } from './figures.ts';
 
 const POLICY = { allowLoopback: true, allowedRanges: [] };
 const APPLICATION = 'app_bench';
@@ -281,8 +274,4 @@ async function latency(storage: Storage, vault: Vault, size: Size, engine: 'sqli
     { name: name('p50'), value: at(0.5), unit: 'ms' },
     { name: name('p99'), value: at(0.99), unit: 'ms', limit: { below: LATENCY_P99_LIMIT_MS } },
   ];
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
