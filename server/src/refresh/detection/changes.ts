@@ -1,7 +1,7 @@
 /** The changes of one batch, each with its reason, and what they come to over several batches. */
 import type { Observation } from '../../connectors/connector.ts';
 import { countedFieldsDiffer } from './entries.ts';
-import type { Created, Deleted, DeletionReason, Evidence, Held, HoldReason, StoredTransaction, Updated } from './types.ts';
+import type { Created, CreationCause, Deleted, DeletionReason, Evidence, Held, HoldReason, StoredTransaction, Updated } from './types.ts';
 
 export type Change = {
   readonly before: StoredTransaction | null;
@@ -9,7 +9,7 @@ export type Change = {
   readonly reason: Reason;
 };
 export type Reason =
-  | { readonly kind: 'created'; readonly observation: Observation }
+  | { readonly kind: 'created'; readonly observation: Observation; readonly cause: CreationCause }
   | { readonly kind: 'matched'; readonly observation: Observation; readonly evidence: Evidence }
   | { readonly kind: 'deleted'; readonly reason: DeletionReason }
   | { readonly kind: 'held'; readonly reason: HoldReason }
@@ -21,6 +21,7 @@ export type Net = {
   readonly before: StoredTransaction | null;
   after: StoredTransaction;
   observation: Observation | null;
+  cause: CreationCause | null;
   evidence: Evidence | null;
   deletion: DeletionReason | null;
   hold: HoldReason | null;
@@ -31,13 +32,14 @@ export function addChanges(net: Map<number, Net>, changes: readonly Change[]): v
   for (const { before, after, reason } of changes) {
     let row = net.get(after.id);
     if (row === undefined) {
-      row = { before, after, observation: null, evidence: null, deletion: null, hold: null };
+      row = { before, after, observation: null, cause: null, evidence: null, deletion: null, hold: null };
       net.set(after.id, row);
     }
     row.after = after;
     switch (reason.kind) {
       case 'created':
         row.observation = reason.observation;
+        row.cause = reason.cause;
         break;
       case 'matched':
         row.observation = reason.observation;
@@ -69,11 +71,11 @@ export type Sorted = {
 /** Sorts net changes by what they are counted as; rows that came and went within the refresh are nothing. */
 export function sortChanges(net: NetChanges): Sorted {
   const sorted: Sorted = { created: [], updated: [], deleted: [], held: [], touched: [] };
-  for (const { before, after, observation, evidence, deletion, hold } of net.values()) {
+  for (const { before, after, observation, cause, evidence, deletion, hold } of net.values()) {
     const wasLive = before !== null && before.deletedAt === null;
     const isLive = after.deletedAt === null;
     if (before === null) {
-      if (isLive && observation !== null) sorted.created.push({ row: after, observation });
+      if (isLive && observation !== null && cause !== null) sorted.created.push({ row: after, observation, cause });
     } else if (wasLive && !isLive) {
       if (deletion !== null) sorted.deleted.push({ before, row: after, reason: deletion });
     } else if (isLive && (!wasLive || countedFieldsDiffer(before, after)) && observation !== null && evidence !== null) {

@@ -130,7 +130,8 @@ function creations(matching: Matching, progress: Progress): Change[] {
   const unmatched = matching.fetched.filter((entry) => !entry.taken).sort(byContent);
   return unmatched.map((entry) => {
     progress.created += 1;
-    return { before: null, after: created(entry, -progress.created), reason: { kind: 'created', observation: entry.observation } };
+    const cause = matching.doubts.get(entry) ?? 'nothing_alike';
+    return { before: null, after: created(entry, -progress.created), reason: { kind: 'created', observation: entry.observation, cause } };
   });
 }
 

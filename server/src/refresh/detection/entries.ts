@@ -3,7 +3,7 @@ import { equal } from '../../base/money.ts';
 import type { Batch, CalendarDate, Observation } from '../../connectors/connector.ts';
 import { isPositional, repeatedIds, type TrustLevel } from './identifiers.ts';
 import { collapse, dayNumber, norm, sim, tokens } from './normalise.ts';
-import type { Anomaly, DateSource, Evidence, StoredTransaction, TransactionStatus } from './types.ts';
+import type { Anomaly, CreationCause, DateSource, Evidence, StoredTransaction, TransactionStatus } from './types.ts';
 import { type Window, windowOf } from './window.ts';
 
 export type Stored = {
@@ -49,6 +49,8 @@ export type Matching = {
   /** Rows that the source says are void. */
   readonly voided: Set<Stored>;
   readonly anomalies: Anomaly[];
+  /** Fetched rows whose id was refused, or that could be more than one row: why they are new, if they are. */
+  readonly doubts: Map<Fetched, CreationCause>;
   idConflicts: number;
   readonly wordsOf: (normalised: string) => ReadonlySet<string>;
 };
@@ -97,6 +99,7 @@ export function openMatching(rows: readonly StoredTransaction[], batch: Batch, t
     replaced: new Map(),
     voided: new Set(),
     anomalies: [],
+    doubts: new Map(),
     idConflicts: 0,
     wordsOf: memo(tokens),
   };

@@ -97,7 +97,9 @@ export function matchIds(matching: Matching, ids: IdIndex): void {
         continue;
       }
       matching.idConflicts += 1;
-      if (index === ids.current && amountChangedUnderStableId(matching, target, entry)) matching.replaced.set(target, entry);
+      const replaces = index === ids.current && amountChangedUnderStableId(matching, target, entry);
+      if (replaces) matching.replaced.set(target, entry);
+      if (replaces || !matching.doubts.has(entry)) matching.doubts.set(entry, replaces ? 'amount_changed' : 'id_contradicted');
     }
   }
 }

@@ -64,6 +64,7 @@ function matchUnique(matching: Matching, pending: readonly Stored[], fetched: re
   }
   for (const { stored, fetched: found, likeness } of candidates) {
     if (degree.get(stored) === 1 && degree.get(found) === 1) pair(matching, stored, found, stage, likeness);
+    else matching.doubts.set(found, 'ambiguous');
   }
 }
 

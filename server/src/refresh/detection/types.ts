@@ -98,12 +98,24 @@ export type DeletionReason =
   /** A mass deletion that a second refresh, or the operator, confirmed. */
   | 'mass_deletion_confirmed';
 
+/** Why a fetched row became a new one, although rows are stored. */
+export type CreationCause =
+  /** No row is left that it could be. */
+  | 'nothing_alike'
+  /** It stands under the stable id of a booked row with another amount, which is deleted. */
+  | 'amount_changed'
+  /** A row has its id, but its amount, currency, date, status or label says that it is another payment. */
+  | 'id_contradicted'
+  /** More than one hold could have booked as it, or it as more than one: none is guessed. */
+  | 'ambiguous';
+
 export type HoldReason = 'first_absence' | 'absence_too_soon' | 'mass_deletion';
 
 export type Created = {
   /** `row.id` is a negative placeholder, unique in this outcome: the caller assigns ids in the order of the list. */
   readonly row: StoredTransaction;
   readonly observation: Observation;
+  readonly cause: CreationCause;
 };
 export type Updated = {
   /** Deleted, where the row came back. */
