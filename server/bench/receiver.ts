@@ -1,15 +1,22 @@
 /**
- * A receiver in a process of its own, as cheap as one can be: it reads HTTP/1.1 requests off the socket and answers 200.
+ * A receiver in a process of its own, as cheap as one can be: it reads HTTP/1.1 requests off the socket and answers 200,
+ * or as its path says: `/hang…` never answers, `/500…` and `/429…` answer so.
  * Sends its port to its parent; on the message `report` it answers with when each event arrived, and forgets.
  */
 import { createServer } from 'node:net';
 
-const ANSWER = Buffer.from('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+const answer = (line: string) => Buffer.from(`HTTP/1.1 ${line}\r\ncontent-length: 0\r\n\r\n`);
+const OK = answer('200 OK');
+const ANSWERS = new Map([
+  ['500', answer('500 Internal Server Error')],
+  ['429', answer('429 Too Many Requests')],
+]);
 const HEAD_END = '\r\n\r\n';
 
-let arrivals: [id: string, atNs: string][] = [];
-/** Only the latency run asks for times; they would cost the throughput run. */
+let arrivals: [path: string, id: string, atNs: string][] = [];
+/** Only the latency runs ask for times; they would cost the throughput runs. */
 const timed = process.argv.includes('--timed');
+const port = Number(process.argv.find((argument) => argument.startsWith('--port='))?.slice('--port='.length) ?? 0);
 
 const server = createServer({ noDelay: true }, (socket) => {
   let rest = '';
@@ -24,13 +31,14 @@ const server = createServer({ noDelay: true }, (socket) => {
       const end = headEnd + HEAD_END.length + length;
       if (rest.length < end) return;
       rest = rest.slice(end);
-      if (timed) arrivals.push([/webhook-id: (\S+)/i.exec(head)?.[1] ?? '', String(process.hrtime.bigint())]);
-      socket.write(ANSWER);
+      const path = head.slice(head.indexOf('/') + 1, head.indexOf(' HTTP/'));
+      if (timed) arrivals.push([path, /webhook-id: (\S+)/i.exec(head)?.[1] ?? '', String(process.hrtime.bigint())]);
+      if (!path.startsWith('hang')) socket.write(ANSWERS.get(path.slice(0, 3)) ?? OK);
     }
   });
 });
 
-server.listen(0, '127.0.0.1', () => {
+server.listen(port, '127.0.0.1', () => {
   const address = server.address();
   process.send?.({ port: typeof address === 'object' ? address?.port : 0 });
 });

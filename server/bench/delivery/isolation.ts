@@ -1,0 +1,90 @@
+/**
+ * 90 healthy endpoints alone, and the same beside 10 that hang, 10 that answer 500 and 10 that answer 429: two databases
+ * with the same load, run by turns, each turn a delivery of its own. The figure is the median of the pairs' ratios.
+ */
+import type { TestPostgres } from '../../test/support/postgres.ts';
+import { type Figure, median, quantile } from '../figures.ts';
+import { commitAndWake, latencies, openLoop } from './latency.ts';
+import { addApplication, addEndpoint, deliver, draft, type Engine, openPlace, type Place, pause } from './place.ts';
+import { type Receivers, startReceivers } from './receivers.ts';
+
+const APPLICATIONS = 30;
+const HEALTHY_PER_APPLICATION = 3;
+/** Of what the machine can deliver, so that neither side is measured at its limit. */
+const LOAD_SHARE = 0.3;
+const GROWTH_LIMIT = 1.1;
+/** A difference below this is noise of the machine. */
+const NOISE_MS = 1;
+
+export type Isolation = { figures: Figure[]; aloneP99: number; besideP99: number; growth: number };
+
+export async function measureIsolation(
+  engine: Engine,
+  server: TestPostgres | null,
+  capacityPerS: number,
+  size: { pairs: number; secondsEach: number },
+): Promise<Isolation> {
+  const receivers = await startReceivers({ timed: true });
+  const alone = await openPlace(engine, server);
+  const beside = await openPlace(engine, server);
+  try {
+    await furnish(alone, receivers, false);
+    await furnish(beside, receivers, true);
+    // Each event goes to three healthy endpoints.
+    const ratePerS = Math.min(1_000, Math.max(30, Math.floor((capacityPerS * LOAD_SHARE) / HEALTHY_PER_APPLICATION)));
+    const turn = (place: Place) => healthyP99(place, receivers, ratePerS, size.secondsEach);
+    await turn(alone);
+    await turn(beside);
+    const pairs: { alone: number; beside: number }[] = [];
+    for (let pair = 0; pair < size.pairs; pair += 1) {
+      // Each side is first in every other pair: the second turn of a pair finds a warmer machine.
+      const first = pair % 2 === 0 ? alone : beside;
+      const a = await turn(first);
+      const b = await turn(first === alone ? beside : alone);
+      pairs.push(first === alone ? { alone: a, beside: b } : { alone: b, beside: a });
+    }
+    const aloneP99 = median(pairs.map((pair) => pair.alone));
+    const besideP99 = median(pairs.map((pair) => pair.beside));
+    const ratio = median(pairs.map((pair) => pair.beside / pair.alone));
+    const growth = median(pairs.map((pair) => pair.beside - pair.alone)) < NOISE_MS ? Math.min(ratio, 1) : ratio;
+    const name = `healthy endpoints' p99 beside 30 bad ones over alone, ${ratePerS} events/s, ${engine}`;
+    const figures: Figure[] = [{ name, value: besideP99, unit: 'ms', peer: aloneP99, ratio: growth, limit: { below: GROWTH_LIMIT } }];
+    return { figures, aloneP99, besideP99, growth };
+  } finally {
+    await receivers.stop();
+    await alone.close();
+    await beside.close();
+  }
+}
+
+const applicationOf = (number: number) => `app_${(number % APPLICATIONS) + 1}`;
+
+async function furnish(place: Place, { origin }: Receivers, withBad: boolean): Promise<void> {
+  for (let number = 0; number < APPLICATIONS; number += 1) {
+    const id = applicationOf(number);
+    await addApplication(place.storage, id);
+    for (let healthy = 0; healthy < HEALTHY_PER_APPLICATION; healthy += 1)
+      await addEndpoint(place, `${origin}/ok/${number}/${healthy}`, id);
+    if (withBad) await addEndpoint(place, `${origin}/${['hang', '500', '429'][number % 3]}/${number}`, id);
+  }
+}
+
+async function healthyP99(place: Place, receivers: Receivers, ratePerS: number, seconds: number): Promise<number> {
+  const running = deliver(place);
+  await running.tick();
+  const count = Math.floor(ratePerS * seconds);
+  const committed = await openLoop({
+    ratePerS,
+    count,
+    commit: (number) => commitAndWake(place, running, draft(number, applicationOf(number)), applicationOf(number)),
+  });
+  const arrivals = [];
+  const expected = count * HEALTHY_PER_APPLICATION;
+  for (;;) {
+    arrivals.push(...(await receivers.report()).filter(({ path, id }) => path.startsWith('ok/') && committed.has(id)));
+    if (arrivals.length >= expected) break;
+    await pause(20);
+  }
+  await running.stop(0);
+  return quantile(latencies(committed, arrivals), 0.99);
+}

@@ -1,0 +1,103 @@
+/**
+ * From commit to receiver. Open loop: commits are begun by the clock and never wait for one another. A stall of the whole
+ * process delays commits too and would hide in that figure, so the time since the moment a commit was due stands beside it.
+ */
+import { deleteEndpoint } from '../../src/endpoints/endpoints.ts';
+import { type Figure, quantile } from '../figures.ts';
+import { addEndpoint, type BenchDraft, commitOne, deliver, draft, type Place, pause } from './place.ts';
+import { type Arrival, startReceivers } from './receivers.ts';
+
+export const RATES_PER_S = [50, 200, 2_000] as const;
+const P99_LIMIT_MS = { sqlite: { 200: 10, 2000: 25 }, postgres: { 200: 15, 2000: 40 } } as const;
+
+const WARM_UP = 60;
+
+export type Latency = { figures: Figure[]; p50At200: number; p99At200: number; p99At2000: number };
+
+export async function measureLatency(place: Place, seconds: Readonly<Record<(typeof RATES_PER_S)[number], number>>): Promise<Latency> {
+  const { engine } = place;
+  const receivers = await startReceivers({ timed: true });
+  const endpoint = await addEndpoint(place, `${receivers.origin}/webhooks`);
+  const running = deliver(place);
+  const figures: Figure[] = [];
+  const at = new Map<number, { p50: number; p99: number }>();
+  try {
+    await running.tick();
+    // The first events compile the way; nobody measures a server's first tenth of a second.
+    await openLoop({ ratePerS: 200, count: WARM_UP, commit: (number) => commitAndWake(place, running, draft(number)) });
+    while (running.stats().delivered < WARM_UP) await pause(10);
+    await receivers.report();
+    for (const ratePerS of RATES_PER_S) {
+      const count = ratePerS * seconds[ratePerS];
+      const before = running.stats().delivered;
+      const committed = await openLoop({ ratePerS, count, commit: (number) => commitAndWake(place, running, draft(number)) });
+      while (running.stats().delivered - before < count) await pause(10);
+      const arrivals = await receivers.report();
+      const times = latencies(committed, arrivals);
+      const sinceDue = latencies(committed, arrivals, 'dueNs');
+      if (times.length !== count) throw new Error(`${times.length} of ${count} events arrived once`);
+      at.set(ratePerS, { p50: quantile(times, 0.5), p99: quantile(times, 0.99) });
+      const limits: Partial<Record<number, number>> = P99_LIMIT_MS[engine];
+      const limit = limits[ratePerS];
+      const name = (share: string) => `commit to receiver, ${share}, ${ratePerS}/s, ${engine}`;
+      figures.push(
+        { name: name('p50'), value: quantile(times, 0.5), unit: 'ms' },
+        { name: name('p99'), value: quantile(times, 0.99), unit: 'ms', ...(limit === undefined ? {} : { limit: { below: limit } }) },
+        { name: name('p99.9'), value: quantile(times, 0.999), unit: 'ms' },
+        { name: name('p99 since the commit was due'), value: quantile(sinceDue, 0.99), unit: 'ms' },
+      );
+    }
+  } finally {
+    await receivers.stop();
+    await running.stop();
+    await deleteEndpoint({ ...place, now: Date.now() }, endpoint.id);
+  }
+  return { figures, p50At200: at.get(200)!.p50, p99At200: at.get(200)!.p99, p99At2000: at.get(2_000)!.p99 };
+}
+
+/** By event id: when it was committed, and when it should have been begun. */
+export type Committed = Map<string, { committedNs: bigint; dueNs: bigint }>;
+
+export async function commitAndWake(
+  place: Pick<Place, 'storage'>,
+  running: ReturnType<typeof deliver>,
+  event: BenchDraft,
+  applicationId?: string,
+): Promise<[id: string, atNs: bigint]> {
+  const { lane, id } = await commitOne(place.storage, event, applicationId);
+  const atNs = process.hrtime.bigint();
+  running.wake([lane]);
+  return [id, atNs];
+}
+
+/** Begins `count` commits at the rate, whether or not earlier ones have ended; answers when all have. */
+export async function openLoop(options: {
+  ratePerS: number;
+  count: number;
+  commit: (number: number) => Promise<[id: string, atNs: bigint]>;
+}): Promise<Committed> {
+  const { ratePerS, count, commit } = options;
+  const commits: Promise<[string, { committedNs: bigint; dueNs: bigint }]>[] = [];
+  const startedNs = process.hrtime.bigint();
+  const dueOf = (number: number) => startedNs + BigInt(Math.round((number * 1e9) / ratePerS));
+  const begin = async (number: number) => {
+    const [id, committedNs] = await commit(number);
+    return [id, { committedNs, dueNs: dueOf(number) }] as [string, { committedNs: bigint; dueNs: bigint }];
+  };
+  while (commits.length < count) {
+    const nowNs = process.hrtime.bigint();
+    while (commits.length < count && dueOf(commits.length) <= nowNs) commits.push(begin(commits.length));
+    await pause(1);
+  }
+  return new Map(await Promise.all(commits));
+}
+
+/** Milliseconds, ascending, of the arrivals whose commit is known; since the commit, or since it was due. */
+export function latencies(committed: Committed, arrivals: readonly Arrival[], since: 'committedNs' | 'dueNs' = 'committedNs'): number[] {
+  return arrivals
+    .flatMap(({ id, atNs }) => {
+      const from = committed.get(id);
+      return from === undefined ? [] : [Number(atNs - from[since]) / 1e6];
+    })
+    .sort((a, b) => a - b);
+}
