@@ -10,6 +10,8 @@ import { type Receivers, startReceivers } from './receivers.ts';
 
 const APPLICATIONS = 30;
 const HEALTHY_PER_APPLICATION = 3;
+/** As a refresh of three accounts makes them. */
+const EVENTS_PER_COMMIT = 4;
 /** Of what the machine can deliver, so that neither side is measured at its limit. */
 const LOAD_SHARE = 0.3;
 const GROWTH_LIMIT = 1.1;
@@ -30,8 +32,8 @@ export async function measureIsolation(
   try {
     await furnish(alone, receivers, false);
     await furnish(beside, receivers, true);
-    // Each event goes to three healthy endpoints.
-    const ratePerS = Math.min(1_000, Math.max(30, Math.floor((capacityPerS * LOAD_SHARE) / HEALTHY_PER_APPLICATION)));
+    // Each event is for three healthy endpoints and a bad one.
+    const ratePerS = Math.round((capacityPerS * LOAD_SHARE) / (HEALTHY_PER_APPLICATION + 1));
     const turn = (place: Place) => healthyP99(place, receivers, ratePerS, size.secondsEach);
     await turn(alone);
     await turn(beside);
@@ -72,14 +74,17 @@ async function furnish(place: Place, { origin }: Receivers, withBad: boolean): P
 async function healthyP99(place: Place, receivers: Receivers, ratePerS: number, seconds: number): Promise<number> {
   const running = deliver(place);
   await running.tick();
-  const count = Math.floor(ratePerS * seconds);
+  const count = Math.floor((ratePerS * seconds) / EVENTS_PER_COMMIT);
   const committed = await openLoop({
-    ratePerS,
+    commitsPerS: ratePerS / EVENTS_PER_COMMIT,
     count,
-    commit: (number) => commitAndWake(place, running, draft(number, applicationOf(number)), applicationOf(number)),
+    commit: (number) => {
+      const applicationId = applicationOf(number);
+      return commitAndWake(place, running, draft(number, applicationId), { events: EVENTS_PER_COMMIT, applicationId });
+    },
   });
   const arrivals = [];
-  const expected = count * HEALTHY_PER_APPLICATION;
+  const expected = count * EVENTS_PER_COMMIT * HEALTHY_PER_APPLICATION;
   for (;;) {
     arrivals.push(...(await receivers.report()).filter(({ path, id }) => path.startsWith('ok/') && committed.has(id)));
     if (arrivals.length >= expected) break;

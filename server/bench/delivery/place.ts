@@ -116,15 +116,25 @@ export async function append(storage: Storage, first: number, count: number): Pr
   }
 }
 
-/** One event in a commit of its own, as a refresh makes it. Answers its lane and id. */
-export async function commitOne(storage: Storage, event: BenchDraft, applicationId = APPLICATION): Promise<{ lane: number; id: string }> {
+/** `count` events of one item in one commit, as a refresh makes them. Answers their lane and ids. */
+export async function commitEvents(
+  storage: Storage,
+  event: BenchDraft,
+  count: number,
+  applicationId = APPLICATION,
+): Promise<{ lane: number; ids: string[] }> {
   const lane = laneOf(`item:${event.itemId}`);
-  const seq = await storage.transaction(async (tx) => {
-    const [timestamp] = await takeTimestamps(tx, event.userUuid, Date.now(), 1);
-    await appendEvents(tx, { applicationId, refreshId: null, committedAt: Date.now() }, [{ draft: event, timestamp: timestamp! }]);
+  const head = await storage.transaction(async (tx) => {
+    const timestamps = await takeTimestamps(tx, event.userUuid, Date.now(), count);
+    const origin = { applicationId, refreshId: null, committedAt: Date.now() };
+    await appendEvents(
+      tx,
+      origin,
+      timestamps.map((timestamp) => ({ draft: event, timestamp })),
+    );
     return (await tx.first<{ head: number }>(sql`select head from lane_heads where lane = ${lane}`))!.head;
   });
-  return { lane, id: eventId(lane, seq) };
+  return { lane, ids: Array.from({ length: count }, (_, index) => eventId(lane, head - index)) };
 }
 
 export async function addEndpoint(place: Pick<Place, 'storage' | 'vault'>, url: string, applicationId = APPLICATION) {
