@@ -28,6 +28,10 @@ const event = (fields: Partial<LoggedEvent>): LoggedEvent => ({
   content: '{}',
   timestamp: 0,
   committedAt: 0,
+  sequences: null,
+  traceparent: null,
+  aboutEndpointId: null,
+  erased: false,
   ...fields,
 });
 
@@ -102,6 +106,17 @@ suite('matching', () => {
     assert.deepEqual(match(event({})), ['one', 'two']);
     assert.deepEqual(match(event({ type: TEST_EVENT, endpointId: 'two' })), ['two']);
     assert.deepEqual(match(event({ type: TEST_EVENT, endpointId: 'other' })), [], 'not of this application');
+  });
+
+  test('gives operational events to those who ask for them, and none to the endpoint that it tells of', () => {
+    const from = [0];
+    const match = createMatcher([
+      endpoint('one', [{ version: 1, events: ['pontage.endpoint.failing'], from }]),
+      endpoint('two', [{ version: 1, events: ['item.created', 'pontage.endpoint.failing'], from }]),
+      endpoint('three', [{ version: 1, events: ['item.created'], from }]),
+    ]);
+    assert.deepEqual(match(event({ type: 'pontage.endpoint.failing', aboutEndpointId: 'one' })), ['two']);
+    assert.deepEqual(match(event({ type: 'pontage.endpoint.failing', aboutEndpointId: 'three' })), ['one', 'two']);
   });
 });
 

@@ -1,6 +1,6 @@
 /** The webhooks of an application: where its events go, which ones, and under which secrets. */
 import { randomId } from '../base/random.ts';
-import { EVENT_TYPES } from '../events/catalogue.ts';
+import { SUBSCRIBABLE_TYPES } from '../events/catalogue.ts';
 import { lockHeads } from '../events/log.ts';
 import { sql } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
@@ -245,9 +245,9 @@ function check(fields: EndpointFields, policy: AddressPolicy): Refused | null {
   if (name === '' || name.length > NAME_CHARACTERS_MAX) {
     return { outcome: 'invalid', field: 'name', sentence: `The name must have 1 to ${NAME_CHARACTERS_MAX} characters.` };
   }
-  const known: readonly string[] = EVENT_TYPES;
+  const known: readonly string[] = SUBSCRIBABLE_TYPES;
   const unknown = fields.events.find((type) => !known.includes(type));
-  const types = EVENT_TYPES.join(', ');
+  const types = SUBSCRIBABLE_TYPES.join(', ');
   if (unknown !== undefined) {
     return { outcome: 'invalid', field: 'events', sentence: `There is no event type "${unknown}": choose of ${types}.` };
   }
@@ -257,5 +257,5 @@ function check(fields: EndpointFields, policy: AddressPolicy): Refused | null {
 
 /** In the order of the catalogue and without repeats, so that equal filters are equal texts. */
 function ordered(events: readonly string[]): string[] {
-  return EVENT_TYPES.filter((type) => events.includes(type));
+  return SUBSCRIBABLE_TYPES.filter((type) => events.includes(type));
 }

@@ -11,6 +11,23 @@ export const EVENT_TYPES = [
 export type EventType = (typeof EVENT_TYPES)[number];
 export const TEST_EVENT = 'TEST_EVENT';
 
+/** What an operator should know of deliveries: made by delivery itself, for endpoints other than the one they tell of. */
+export const OPERATIONAL_TYPES = [
+  'pontage.endpoint.failing',
+  'pontage.endpoint.disabled',
+  'pontage.endpoint.recovered',
+  'pontage.endpoint.silent',
+  'pontage.delivery.dead',
+] as const;
+export type OperationalType = (typeof OPERATIONAL_TYPES)[number];
+/** What an endpoint may ask for, in the order in which filters are written. */
+export const SUBSCRIBABLE_TYPES = [...EVENT_TYPES, ...OPERATIONAL_TYPES] as const;
+
+/** Deliveries of these raise no operational events of their own. */
+export function isOperational(type: string): boolean {
+  return type.startsWith('pontage.');
+}
+
 type OfItem = { itemId: number; userUuid: string };
 type OfAccount = OfItem & { accountId: number };
 
@@ -56,6 +73,55 @@ function content(draft: EventDraft): Record<string, unknown> {
     default:
       return draft satisfies never;
   }
+}
+
+type OfEndpoint = {
+  endpointId: string;
+  name: string;
+  url: string;
+  /** A sentence for people: what happened, and what to do. */
+  reason: string;
+};
+
+/** Times are epoch milliseconds of the real clock. */
+export type OperationalDraft = OfEndpoint &
+  (
+    | { type: 'pontage.endpoint.failing'; failures: number; failingSince: number }
+    | { type: 'pontage.endpoint.disabled'; cause: 'owner' | 'gone' | 'failing'; disabledAt: number }
+    | { type: 'pontage.endpoint.recovered'; failingSince: number; recoveredAt: number }
+    | { type: 'pontage.endpoint.silent'; lastDeliveredAt: number | null; silentAfterMs: number }
+    /** All deliveries that were given up between the two times: after their last attempt, or because of their age. */
+    | { type: 'pontage.delivery.dead'; cause: 'attempts' | 'expired'; count: number; from: number; until: number }
+  );
+
+/** The `content` of an operational event: keys in alphabetical order, no secrets, the address without what may hold one. */
+export function operationalContentOf(draft: OperationalDraft): string {
+  const about = { endpoint_id: draft.endpointId, name: draft.name, reason: draft.reason, url: plainUrl(draft.url) };
+  const content: Record<string, unknown> = { ...about, ...operationalFacts(draft) };
+  return JSON.stringify(Object.fromEntries(Object.entries(content).sort(([a], [b]) => (a < b ? -1 : 1))));
+}
+
+function operationalFacts(draft: OperationalDraft): Record<string, unknown> {
+  switch (draft.type) {
+    case 'pontage.endpoint.failing':
+      return { failing_since: draft.failingSince, failures: draft.failures };
+    case 'pontage.endpoint.disabled':
+      return { cause: draft.cause, disabled_at: draft.disabledAt };
+    case 'pontage.endpoint.recovered':
+      return { failing_since: draft.failingSince, recovered_at: draft.recoveredAt };
+    case 'pontage.endpoint.silent':
+      return { last_delivered_at: draft.lastDeliveredAt, silent_after_ms: draft.silentAfterMs };
+    case 'pontage.delivery.dead':
+      return { cause: draft.cause, count: draft.count, from: draft.from, until: draft.until };
+    default:
+      return draft satisfies never;
+  }
+}
+
+/** Queries, user names and fragments may hold secrets. */
+function plainUrl(text: string): string {
+  const url = URL.parse(text);
+  return url ? `${url.origin}${url.pathname}` : '';
 }
 
 /** The wire has no word for an unknown balance, and shows 0 (design of statements). */

@@ -3,8 +3,16 @@ import { test } from 'node:test';
 import { eachEngine } from '../../test/support/engines.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
-import { contentOf, type EventDraft, renderBody, TEST_EVENT, TEST_EVENT_CONTENT, TEST_EVENT_TIMESTAMP } from './catalogue.ts';
-import { appendEvents, eventId, LANES, laneOf, parseEventId, readLane, takeTimestamps } from './log.ts';
+import {
+  contentOf,
+  type EventDraft,
+  type OperationalDraft,
+  renderBody,
+  TEST_EVENT,
+  TEST_EVENT_CONTENT,
+  TEST_EVENT_TIMESTAMP,
+} from './catalogue.ts';
+import { appendEvents, appendOperationalEvents, eventId, LANES, laneOf, parseEventId, readLane, takeTimestamps } from './log.ts';
 
 const USER = '766b2f5d-a942-492c-9ea7-2e5aa88cb672';
 const ORIGIN = { applicationId: 'app_1', refreshId: null, committedAt: 5 };
@@ -54,6 +62,27 @@ test('ids of events name their place and nothing else parses', () => {
   for (const text of ['', 'evt_', 'evt_zz0000000001', 'EVT_000000000001', 'evt_00000000001']) assert.equal(parseEventId(text), null);
 });
 
+const everything = async (storage: Storage) =>
+  (await Promise.all(Array.from({ length: LANES }, (_, lane) => readLane(storage, lane, 0, 10_000)))).flat();
+
+function draftOf(type: EventDraft['type'], itemId: number): EventDraft {
+  const item = { itemId, userUuid: USER };
+  const account = { ...item, accountId: 1, balance };
+  switch (type) {
+    case 'item.created':
+      return { type, ...item };
+    case 'item.refreshed':
+      return { type, ...item, fullRefresh: false, statusCode: 0, statusCodeInfo: 'OK' };
+    case 'item.account.updated':
+      return { type, ...account, created: 1, updated: 0, deleted: 0 };
+    case 'item.account.created':
+    case 'item.account.deleted':
+      return { type, ...account };
+    default:
+      return type satisfies never;
+  }
+}
+
 async function withUser(storage: Storage): Promise<Storage> {
   await storage.transaction(async (tx) => {
     await tx.run(
@@ -92,6 +121,78 @@ eachEngine('event log', (open) => {
       assert.ok(inLane.every((event, index) => index === 0 || event.timestamp > inLane[index - 1]!.timestamp));
       assert.ok(inLane.every(({ itemId }) => laneOf(`item:${itemId}`) === lane));
     }
+  });
+
+  test("an event carries its item's running counts, which a transaction that is taken back does not raise", async (t) => {
+    const storage = await withUser(await open(t));
+    const write = (types: readonly (readonly [number, EventDraft['type']])[], fails = false) =>
+      storage.transaction(async (tx) => {
+        const stamps = await takeTimestamps(tx, USER, 1_000, types.length);
+        const events = types.map(([itemId, type], index) => ({ draft: draftOf(type, itemId), timestamp: stamps[index]! }));
+        await appendEvents(tx, { ...ORIGIN, traceparent: '00-1-2-01' }, events);
+        if (fails) throw new Error('taken back');
+      });
+    await write([[1, 'item.created']]);
+    await write([[1, 'item.refreshed']], true).catch(() => {});
+    await write([
+      [1, 'item.account.created'],
+      [2, 'item.created'],
+      [1, 'item.account.created'],
+      [1, 'item.refreshed'],
+    ]);
+    await write([[1, 'item.refreshed']]);
+    const events = await everything(storage);
+    const ofItem = (itemId: number) => events.filter((event) => event.itemId === itemId).map(({ sequences }) => sequences);
+    assert.deepEqual(ofItem(1), [
+      [1, 0, 0, 0, 0],
+      [1, 0, 1, 0, 0],
+      [1, 0, 2, 0, 0],
+      [1, 1, 2, 0, 0],
+      [1, 2, 2, 0, 0],
+    ]);
+    assert.deepEqual(ofItem(2), [[1, 0, 0, 0, 0]]);
+    assert.ok(events.every(({ traceparent, erased }) => traceparent === '00-1-2-01' && !erased));
+  });
+
+  test('more items than fit one statement are counted in one transaction', async (t) => {
+    const storage = await withUser(await open(t));
+    const items = Array.from({ length: 250 }, (_, index) => index);
+    for (const round of [1, 2]) {
+      await storage.transaction(async (tx) => {
+        const stamps = await takeTimestamps(tx, USER, round * 10_000, items.length);
+        await appendEvents(
+          tx,
+          ORIGIN,
+          items.map((itemId) => ({ draft: draftOf('item.refreshed', itemId), timestamp: stamps[itemId]! })),
+        );
+      });
+    }
+    const events = await everything(storage);
+    assert.deepEqual(
+      [1, 2].map((count) => events.filter(({ sequences }) => sequences?.[1] === count).length),
+      [250, 250],
+    );
+  });
+
+  test("operational events stand in the application's lane, name their endpoint and show no secret", async (t) => {
+    const storage = await withUser(await open(t));
+    const draft: OperationalDraft = {
+      type: 'pontage.endpoint.failing',
+      endpointId: 'wh_1',
+      name: 'Orders',
+      url: 'https://user:secret@shop.example:8443/hooks?token=secret#secret',
+      failures: 10,
+      failingSince: 4,
+      reason: 'Ten deliveries in a row failed.',
+    };
+    await storage.transaction((tx) => appendOperationalEvents(tx, ORIGIN, [draft]));
+    const [event] = await readLane(storage, laneOf('application:app_1'), 0, 10);
+    assert.equal(event?.aboutEndpointId, 'wh_1');
+    assert.equal(event?.sequences, null);
+    assert.equal(
+      renderBody(event!),
+      '{"content":{"endpoint_id":"wh_1","failing_since":4,"failures":10,"name":"Orders","reason":"Ten deliveries in a row failed.","url":"https://shop.example:8443/hooks"},"timestamp":5,"type":"pontage.endpoint.failing"}',
+    );
   });
 
   test("a timestamp is the application's time when that is later, else the last plus one", async (t) => {

@@ -4,7 +4,16 @@
  */
 import { sql, sqlList } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
-import { contentOf, type EventDraft, TEST_EVENT, TEST_EVENT_CONTENT, TEST_EVENT_TIMESTAMP } from './catalogue.ts';
+import {
+  contentOf,
+  type EventDraft,
+  type OperationalDraft,
+  operationalContentOf,
+  TEST_EVENT,
+  TEST_EVENT_CONTENT,
+  TEST_EVENT_TIMESTAMP,
+} from './catalogue.ts';
+import { countEvents } from './sequences.ts';
 
 export const LANES = 64;
 export const FIRST_SEGMENT = 1;
@@ -24,6 +33,14 @@ export type LoggedEvent = {
   content: string;
   timestamp: number;
   committedAt: number;
+  /** Of its item, up to and with this event: how many of each kind, in the order of `EVENT_TYPES`. Null for what has no item. */
+  sequences: readonly number[] | null;
+  /** W3C trace context of the work that made it. */
+  traceparent: string | null;
+  /** Operational kinds only: the endpoint that it tells of. */
+  aboutEndpointId: string | null;
+  /** Erased with its user or item: the content is gone. */
+  erased: boolean;
 };
 
 /** An item's events always go to the same lane, so an item's order is its lane's order (FNV-1a). */
@@ -51,7 +68,7 @@ export async function createLanes(storage: Storage): Promise<void> {
   });
 }
 
-export type Origin = { applicationId: string; refreshId: string | null; committedAt: number };
+export type Origin = { applicationId: string; refreshId: string | null; committedAt: number; traceparent?: string | null };
 type Dated = { draft: EventDraft; timestamp: number };
 
 /** Takes `count` timestamps of the user, each larger than any before, not before `now` (the application's clock). Locks the user. */
@@ -66,57 +83,87 @@ export async function takeTimestamps(tx: Writer, userUuid: string, now: number, 
 
 /** Appends events as the last statements of the transaction that makes their change. Lanes are locked in ascending order. */
 export async function appendEvents(tx: Writer, origin: Origin, events: readonly Dated[]): Promise<void> {
-  const byLane = new Map<number, Dated[]>();
-  for (const event of events) {
-    const lane = laneOf(`item:${event.draft.itemId}`);
-    byLane.set(lane, [...(byLane.get(lane) ?? []), event]);
+  if (events.length === 0) return;
+  const counts = await countEvents(
+    tx,
+    events.map(({ draft }) => draft),
+  );
+  const byLane = new Map<number, NewEvent[]>();
+  for (const [index, { draft, timestamp }] of events.entries()) {
+    const lane = laneOf(`item:${draft.itemId}`);
+    const event = {
+      type: draft.type,
+      userUuid: draft.userUuid,
+      itemId: draft.itemId,
+      accountId: 'accountId' in draft ? draft.accountId : null,
+      content: contentOf(draft),
+      timestamp,
+      sequences: JSON.stringify(counts[index]!),
+    };
+    const before = byLane.get(lane);
+    if (before) before.push(event);
+    else byLane.set(lane, [event]);
   }
-  for (const lane of [...byLane.keys()].sort((a, b) => a - b)) {
-    const dated = byLane.get(lane)!;
-    const { segment, first } = await advance(tx, lane, dated.length);
-    await insert(
-      tx,
-      dated.map(({ draft, timestamp }, index) => [
-        segment,
-        lane,
-        first + index,
-        origin.applicationId,
-        draft.type,
-        draft.userUuid,
-        draft.itemId,
-        'accountId' in draft ? draft.accountId : null,
-        origin.refreshId,
-        null,
-        contentOf(draft),
-        timestamp,
-        origin.committedAt,
-      ]),
-    );
-  }
+  for (const lane of [...byLane.keys()].sort((a, b) => a - b)) await appendToLane(tx, origin, lane, byLane.get(lane)!);
 }
 
 /** The contract's test event (section 1.2), for one endpoint alone. Answers its id. */
 export async function appendTestEvent(tx: Writer, origin: Origin & { endpointId: string }): Promise<string> {
   const lane = laneOf(`application:${origin.applicationId}`);
-  const { segment, first } = await advance(tx, lane, 1);
-  await insert(tx, [
-    [
-      segment,
-      lane,
-      first,
-      origin.applicationId,
-      TEST_EVENT,
-      null,
-      null,
-      null,
-      null,
-      origin.endpointId,
-      TEST_EVENT_CONTENT,
-      TEST_EVENT_TIMESTAMP,
-      origin.committedAt,
-    ],
+  const event = { type: TEST_EVENT, endpointId: origin.endpointId, content: TEST_EVENT_CONTENT, timestamp: TEST_EVENT_TIMESTAMP };
+  return eventId(lane, await appendToLane(tx, origin, lane, [event]));
+}
+
+/**
+ * Operational events, in the application's lane, as the last statements of the transaction that makes what they report.
+ * They happen to deliveries, so their timestamp is real time (`origin.committedAt`).
+ */
+export async function appendOperationalEvents(tx: Writer, origin: Origin, drafts: readonly OperationalDraft[]): Promise<void> {
+  if (drafts.length === 0) return;
+  const events = drafts.map((draft) => ({
+    type: draft.type,
+    aboutEndpointId: draft.endpointId,
+    content: operationalContentOf(draft),
+    timestamp: origin.committedAt,
+  }));
+  await appendToLane(tx, origin, laneOf(`application:${origin.applicationId}`), events);
+}
+
+type NewEvent = {
+  type: string;
+  userUuid?: string;
+  itemId?: number;
+  accountId?: number | null;
+  endpointId?: string;
+  aboutEndpointId?: string;
+  content: string;
+  timestamp: number;
+  sequences?: string;
+};
+
+/** Locks the lane's head until the commit. Answers the first seq. */
+async function appendToLane(tx: Writer, origin: Origin, lane: number, events: readonly NewEvent[]): Promise<number> {
+  const { segment, first } = await advance(tx, lane, events.length);
+  const rows = events.map((event, index) => [
+    segment,
+    lane,
+    first + index,
+    origin.applicationId,
+    event.type,
+    event.userUuid ?? null,
+    event.itemId ?? null,
+    event.accountId ?? null,
+    origin.refreshId,
+    event.endpointId ?? null,
+    event.content,
+    event.timestamp,
+    origin.committedAt,
+    event.sequences ?? null,
+    origin.traceparent ?? null,
+    event.aboutEndpointId ?? null,
   ]);
-  return eventId(lane, first);
+  await tx.insertMany('events', COLUMNS, rows);
+  return first;
 }
 
 async function advance(tx: Writer, lane: number, count: number): Promise<{ segment: number; first: number }> {
@@ -141,11 +188,10 @@ const COLUMNS = [
   'content',
   'timestamp',
   'committed_at',
+  'sequences',
+  'traceparent',
+  'about_endpoint_id',
 ] as const;
-
-function insert(tx: Writer, rows: (string | number | null)[][]): Promise<number> {
-  return tx.insertMany('events', COLUMNS, rows);
-}
 
 /** The positions of all lanes, with their rows locked in ascending order: nothing commits between them and the caller's commit. */
 export async function lockHeads(tx: Writer, forUpdate: Storage['forUpdate']): Promise<number[]> {
@@ -182,6 +228,10 @@ export type EventRow = {
   content: string;
   timestamp: number;
   committed_at: number;
+  sequences: string | null;
+  traceparent: string | null;
+  about_endpoint_id: string | null;
+  erased: number;
 };
 
 export function eventFromRow(row: EventRow): LoggedEvent {
@@ -200,6 +250,10 @@ export function eventFromRow(row: EventRow): LoggedEvent {
     content: row.content,
     timestamp: row.timestamp,
     committedAt: row.committed_at,
+    sequences: row.sequences === null ? null : (JSON.parse(row.sequences) as number[]),
+    traceparent: row.traceparent,
+    aboutEndpointId: row.about_endpoint_id,
+    erased: row.erased === 1,
   };
 }
 

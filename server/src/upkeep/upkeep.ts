@@ -3,6 +3,7 @@ import { deleteExpiredSessions } from '../access/connect_sessions.ts';
 import { deleteExpiredTokens } from '../access/tokens.ts';
 import { type Clock, MINUTE_MS } from '../base/clock.ts';
 import { startLoop } from '../base/loop.ts';
+import { tellDead } from '../endpoints/dead.ts';
 import { eraseExpiredCredentials } from '../items/items.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
@@ -33,5 +34,7 @@ export async function tidy({ storage, clock, log }: UpkeepServices): Promise<voi
   const sessions = await storage.transaction((tx) => deleteExpiredSessions(tx, now));
   const tokens = await storage.transaction((tx) => deleteExpiredTokens(tx, now));
   const secrets = await storage.transaction((tx) => tx.run(sql`delete from endpoint_secrets where expires_at <= ${now}`));
-  if (erasedCredentials + sessions + tokens + secrets > 0) log.info({ erasedCredentials, sessions, tokens, secrets }, 'upkeep');
+  const dead = await tellDead(storage, now);
+  if (erasedCredentials + sessions + tokens + secrets + dead > 0)
+    log.info({ erasedCredentials, sessions, tokens, secrets, dead }, 'upkeep');
 }

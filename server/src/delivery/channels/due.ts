@@ -154,5 +154,9 @@ function missing(row: ParkedRow): LoggedEvent {
     content: '',
     timestamp: 0,
     committedAt: 0,
+    sequences: null,
+    traceparent: null,
+    aboutEndpointId: null,
+    erased: false,
   };
 }

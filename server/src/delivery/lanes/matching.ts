@@ -8,7 +8,10 @@ export type Matcher = (event: LoggedEvent) => readonly string[];
 
 const NONE: readonly string[] = [];
 
-/** Ids of endpoints, of the event's application only, whose filter in force at the event's seq has its type. */
+/**
+ * Ids of endpoints, of the event's application only, whose filter in force at the event's seq has its type. Operational
+ * kinds go only to filters that name them, and never to the endpoint that they tell of: its own troubles would make more.
+ */
 export function createMatcher(endpoints: readonly DeliverableEndpoint[]): Matcher {
   const byApplication = new Map<string, Candidate[]>();
   for (const endpoint of endpoints) {
@@ -22,7 +25,9 @@ export function createMatcher(endpoints: readonly DeliverableEndpoint[]): Matche
     if (!candidates) return NONE;
     // A test event has one addressee, whatever it subscribes to.
     if (event.endpointId !== null) return candidates.some(({ id }) => id === event.endpointId) ? [event.endpointId] : NONE;
-    return candidates.filter((candidate) => inForce(candidate, event)?.events.has(event.type)).map(({ id }) => id);
+    return candidates
+      .filter((candidate) => candidate.id !== event.aboutEndpointId && inForce(candidate, event)?.events.has(event.type))
+      .map(({ id }) => id);
   };
 }
 

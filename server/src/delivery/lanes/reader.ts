@@ -13,6 +13,7 @@ type TailRow = EventRow & { configuration_version: number };
 export async function readTail(reader: Reader, lane: number, afterSeq: number, limit: number): Promise<Tail> {
   const rows = await reader.all<TailRow>(
     sql`select segment, lane, seq, application_id, type, user_uuid, item_id, account_id, refresh_id, endpoint_id, content, timestamp, committed_at,
+          sequences, traceparent, about_endpoint_id, erased,
           (select c.version from configuration c) as configuration_version
         from events where lane = ${lane} and seq > ${afterSeq} order by seq limit ${limit}`,
   );

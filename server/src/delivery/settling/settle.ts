@@ -1,5 +1,7 @@
 /** The one transaction that writes what came of deliveries: attempts, parked rows and settled positions together. */
+import { countDead } from '../../endpoints/dead.ts';
 import { disableEndpoint } from '../../endpoints/endpoints.ts';
+import { isOperational } from '../../events/catalogue.ts';
 import type { SqlValue } from '../../storage/sql.ts';
 import { sql, sqlList } from '../../storage/sql.ts';
 import type { Storage, Writer } from '../../storage/storage.ts';
@@ -45,6 +47,7 @@ export async function settle(storage: Storage, settlement: Settlement): Promise<
     await fence(tx, settlement);
     await insertAttempts(tx, settlement.results);
     await writeParked(tx, settlement);
+    await countDeaths(tx, settlement);
     for (const id of settlement.disable) await disableEndpoint(tx, id, settlement.now);
     for (const id of settlement.forget) await tx.run(sql`delete from parked where endpoint_id = ${id}`);
     for (const id of settlement.revive) {
@@ -94,6 +97,15 @@ async function insertAttempts(tx: Writer, results: readonly Result[]): Promise<v
   }
   if (delivered.length > 0) await tx.insertMany('attempts', ATTEMPT_COLUMNS, delivered, NOT_TWICE);
   if (failed.length > 0) await tx.insertMany('attempts', FAILURE_COLUMNS, failed, NOT_TWICE);
+}
+
+/** For the operators, who are told by the minute. What tells them makes no further noise when it dies itself. */
+async function countDeaths(tx: Writer, { results, now }: Settlement): Promise<void> {
+  const deaths = new Map<string, number>();
+  for (const { job, endpointId, park } of results) {
+    if (park?.state === 'dead' && !isOperational(job.event.type)) deaths.set(endpointId, (deaths.get(endpointId) ?? 0) + 1);
+  }
+  if (deaths.size > 0) await countDead(tx, now, deaths);
 }
 
 async function writeParked(tx: Writer, { results, now }: Settlement): Promise<void> {
