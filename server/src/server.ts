@@ -12,6 +12,7 @@ import { createClientAddress } from './client-address.ts';
 import { type Config, OperatorError, serverLockFile, VERSION } from './config.ts';
 import { makeDataFolder } from './database.ts';
 import { type Delivery, startDelivery } from './delivery/delivery.ts';
+import { createApi } from './http/api/app.ts';
 import { createConnect } from './http/connect/connect.ts';
 import { staticAssets } from './http/static/static.ts';
 import { createV2 } from './http/v2/app.ts';
@@ -172,7 +173,13 @@ function mountHealth(app: Hono, { storage }: Services, delivery: Delivery, state
 
 function mountPublic(app: Hono, config: Config, services: Services, worker: RefreshWorker, publicUrl: string): void {
   const { storage, vault, clock, registry, log } = services;
-  const clientAddress = createClientAddress(config.trustedProxies);
+  const addressOf = createClientAddress(config.trustedProxies);
+  const edge = {
+    publicUrl,
+    documentationUrl: null,
+    clientAddress: (c: Context) => addressOf(getConnInfo(c).remote.address ?? '', c.req.header('x-forwarded-for')),
+    reportFailure: (error: unknown) => log.error({ error }, 'request failed'),
+  };
   app.route('/static', staticAssets());
   app.route(
     '/connect',
@@ -183,16 +190,14 @@ function mountPublic(app: Hono, config: Config, services: Services, worker: Refr
       onRefreshRequested: () => worker.wake(),
     }),
   );
+  app.route('/', createApi({ storage, clock, ...edge }));
   app.route(
     '/',
     createV2({
       storage,
       clock,
       registry,
-      publicUrl,
-      documentationUrl: null,
-      clientAddress: (c: Context) => clientAddress(getConnInfo(c).remote.address ?? '', c.req.header('x-forwarded-for')),
-      reportFailure: (error) => log.error({ error }, 'request failed'),
+      ...edge,
       async createConnectSession(request) {
         const session = {
           applicationId: request.application.id,

@@ -12,6 +12,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['events', 'vault'],
   ['access', 'users', 'items', 'accounts', 'transactions', 'endpoints', 'connectors'],
   ['refresh', 'delivery', 'upkeep'],
+  ['http/edge'],
   ['http/v2', 'http/api', 'http/connect', 'http/admin', 'http/static'],
   // And the files directly in `src`: main, config, the composition.
   ['cli'],

@@ -6,10 +6,11 @@ import { Refusal } from '../../base/errors.ts';
 import { toNumber } from '../../base/money.ts';
 import type { LoanDetails, SavingsDetails } from '../../connectors/connector.ts';
 import { findUserItem } from '../../items/read.ts';
+import { decodeCursor, pageQuery } from '../edge/cursors.ts';
+import { idText, pathId, readQuery } from '../edge/requests.ts';
+import { json } from '../edge/responses.ts';
 import type { Route, UserCall } from './calls.ts';
-import { decodeCursor, idCursor, page, pageQuery } from './pages.ts';
-import { idText, pathId, readQuery } from './requests.ts';
-import { json } from './responses.ts';
+import { idCursor, page } from './pages.ts';
 import type { Language } from './services.ts';
 import { showStatus } from './statuses.ts';
 

@@ -1,10 +1,18 @@
 /** Who calls: the version, the application and the user of a request, checked in this order before any route runs. */
 import type { Context } from 'hono';
-import { type Application, applicationNow, authenticateApplication } from '../../access/applications.ts';
+import { type Application, applicationNow } from '../../access/applications.ts';
+import {
+  APPLICATION_LIMIT,
+  AUTHENTICATE_LIMIT,
+  createRateLimit,
+  type RateLimit,
+  UNAUTHENTICATED_LIMIT,
+  USER_LIMIT,
+} from '../../access/limits.ts';
 import { findTokenUser } from '../../access/tokens.ts';
 import { Refusal } from '../../base/errors.ts';
-import { APPLICATION_LIMIT, AUTHENTICATE_LIMIT, createRateLimit, type RateLimit, UNAUTHENTICATED_LIMIT, USER_LIMIT } from './limits.ts';
-import { languageOf } from './requests.ts';
+import { type CallerLimits, identifyApplication } from '../edge/callers.ts';
+import { languageOf } from './language.ts';
 import type { Language, Services } from './services.ts';
 
 export const API_VERSION = '2021-06-01';
@@ -27,7 +35,7 @@ export type Route = { method: 'GET' | 'POST' | 'DELETE'; path: string } & (
   | { scope: 'user'; answer(call: UserCall): Promise<Response> }
 );
 
-export type Limits = { application: RateLimit; user: RateLimit; authenticate: RateLimit; unauthenticated: RateLimit };
+export type Limits = CallerLimits & { user: RateLimit; authenticate: RateLimit };
 
 export function createLimits(services: Pick<Services, 'clock'>): Limits {
   return {
@@ -63,16 +71,4 @@ export async function answerRoute(route: Route, c: Context, services: Services, 
 function checkVersion(c: Context): void {
   const version = c.req.header('Bridge-Version') ?? c.req.header('Bankin-Version');
   if (version !== API_VERSION) throw new Refusal('invalid_version_header');
-}
-
-async function identifyApplication(c: Context, services: Services, limits: Limits): Promise<Application> {
-  const clientId = c.req.header('Client-Id') ?? '';
-  const clientSecret = c.req.header('Client-Secret') ?? '';
-  const application = await authenticateApplication(services.storage, clientId, clientSecret);
-  if (!application) {
-    limits.unauthenticated.take(services.clientAddress(c));
-    throw new Refusal('invalid_client_credentials');
-  }
-  limits.application.take(application.id);
-  return application;
 }

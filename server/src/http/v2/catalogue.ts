@@ -5,10 +5,11 @@ import { Refusal } from '../../base/errors.ts';
 import { categoryGroups, findCategory } from '../../connectors/categories.ts';
 import type { Bank } from '../../connectors/connector.ts';
 import { refreshOutcomes } from '../../items/read.ts';
+import { decodeCursor, pageQuery } from '../edge/cursors.ts';
+import { pathId, readQuery } from '../edge/requests.ts';
+import { json } from '../edge/responses.ts';
 import type { ApplicationCall, Route } from './calls.ts';
-import { decodeCursor, idCursor, page, pageQuery } from './pages.ts';
-import { pathId, readQuery } from './requests.ts';
-import { json } from './responses.ts';
+import { idCursor, page } from './pages.ts';
 
 /** How far back the insights look: long enough for two refreshes of every item. */
 const INSIGHTS_PERIOD_MS = DAY_MS;

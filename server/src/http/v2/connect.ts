@@ -3,9 +3,9 @@ import { z } from 'zod';
 import type { Application } from '../../access/applications.ts';
 import { Refusal } from '../../base/errors.ts';
 import { findUserItem } from '../../items/read.ts';
+import { idText, readBody, readQuery } from '../edge/requests.ts';
+import { json } from '../edge/responses.ts';
 import type { Route, UserCall } from './calls.ts';
-import { idText, readBody, readQuery } from './requests.ts';
-import { json } from './responses.ts';
 
 /** Longer ones do not survive the address bars they pass through. */
 const REDIRECT_URL_MAXIMUM = 2_000;

@@ -4,10 +4,11 @@ import { isoTimestamp } from '../../base/clock.ts';
 import { Refusal } from '../../base/errors.ts';
 import { findUserItem, listUserItems, type ShownItem } from '../../items/read.ts';
 import { latestRefresh, type Refresh } from '../../items/refreshes.ts';
+import { decodeCursor, pageQuery } from '../edge/cursors.ts';
+import { pathId, readQuery } from '../edge/requests.ts';
+import { json, noContent } from '../edge/responses.ts';
 import type { Route, UserCall } from './calls.ts';
-import { decodeCursor, idCursor, page, pageQuery } from './pages.ts';
-import { pathId, readQuery } from './requests.ts';
-import { json, noContent } from './responses.ts';
+import { idCursor, page } from './pages.ts';
 import type { Language } from './services.ts';
 import { showStatus } from './statuses.ts';
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Refusal } from '../../base/errors.ts';
-import { dateCursor, decodeCursor, encodeCursor, idCursor, updateCursor } from './pages.ts';
+import { decodeCursor, encodeCursor } from '../edge/cursors.ts';
+import { dateCursor, idCursor, updateCursor } from './pages.ts';
 
 test('the recorded cursors encode byte for byte', () => {
   assert.equal(encodeCursor(dateCursor, { date: '2023-07-16', id: 36_000_070_521_211 }), 'MjAyMy0wNy0xNjozNjAwMDA3MDUyMTIxMQ');

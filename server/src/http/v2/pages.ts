@@ -1,24 +1,6 @@
-/** Pages: keyset cursors and `next_uri`, byte for byte as the contract's section 2.3. */
-import { z } from 'zod';
+/** The pages of the lists: `next_uri`, byte for byte as the contract's section 2.3, and the sort keys its cursors hold. */
 import { isoTimestamp } from '../../base/clock.ts';
-import { Refusal } from '../../base/errors.ts';
-
-export const PAGE_DEFAULT = 50;
-export const PAGE_MAXIMUM = 500;
-
-/** The two parameters of every list. */
-export const pageQuery = {
-  limit: z
-    .string()
-    .regex(/^\d{1,3}$/, `must be a whole number from 1 to ${PAGE_MAXIMUM}`)
-    .transform(Number)
-    .refine((limit) => limit >= 1 && limit <= PAGE_MAXIMUM, `must be a whole number from 1 to ${PAGE_MAXIMUM}`)
-    .default(PAGE_DEFAULT),
-  after: z.string().optional(),
-};
-
-/** How a sort key becomes the plain text of a cursor, and back; `read` answers null for what it did not write. */
-export type CursorForm<Key> = { write(key: Key): string; read(text: string): Key | null };
+import { type CursorForm, encodeCursor } from '../edge/cursors.ts';
 
 export const idCursor: CursorForm<number> = {
   write: String,
@@ -48,18 +30,6 @@ export const updateCursor: CursorForm<{ updatedAt: number; id: number }> = {
     return match && !Number.isNaN(updatedAt) ? { updatedAt, id: Number(match[2]) } : null;
   },
 };
-
-export function encodeCursor<Key>(form: CursorForm<Key>, key: Key): string {
-  return Buffer.from(form.write(key)).toString('base64url');
-}
-
-/** Null for the first page. A text that {@link encodeCursor} could not have written is refused. */
-export function decodeCursor<Key>(form: CursorForm<Key>, cursor: string | undefined): Key | null {
-  if (cursor === undefined) return null;
-  const key = form.read(Buffer.from(cursor, 'base64url').toString());
-  if (key === null || encodeCursor(form, key) !== cursor) throw new Refusal('invalid_cursor');
-  return key;
-}
 
 export type PageRequest<Row, Key> = {
   /** Of the list, with `/v2`. */

@@ -1,7 +1,7 @@
 /** Stocks (contract, section 3.8). No connector reports securities, so the lists are truly empty. */
 import { Refusal } from '../../base/errors.ts';
+import { json } from '../edge/responses.ts';
 import type { Route } from './calls.ts';
-import { json } from './responses.ts';
 
 const empty = async () => json({ resources: [], pagination: { next_uri: null } });
 

@@ -11,10 +11,11 @@ import {
   type ShownTransaction,
   type TransactionScope,
 } from '../../transactions/read.ts';
+import { decodeCursor, pageQuery } from '../edge/cursors.ts';
+import { calendarDate, dateTime, pathId, readQuery } from '../edge/requests.ts';
+import { json } from '../edge/responses.ts';
 import type { Route, UserCall } from './calls.ts';
-import { dateCursor, decodeCursor, page, pageQuery, updateCursor } from './pages.ts';
-import { calendarDate, dateTime, pathId, readQuery } from './requests.ts';
-import { json } from './responses.ts';
+import { dateCursor, page, updateCursor } from './pages.ts';
 
 const listQuery = z.object({ ...pageQuery, since: calendarDate.optional(), until: calendarDate.optional() });
 const updatedQuery = z.object({ ...pageQuery, since: dateTime.optional() });

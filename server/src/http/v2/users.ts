@@ -6,10 +6,11 @@ import { Refusal } from '../../base/errors.ts';
 import { digest } from '../../base/random.ts';
 import { hashPassword, passwordMatches } from '../../users/passwords.ts';
 import { createUser, findUser, listUsers, type NewUser, type User } from '../../users/users.ts';
+import { decodeCursor, pageQuery } from '../edge/cursors.ts';
+import { pathUuid, readBody, readQuery } from '../edge/requests.ts';
+import { json, noContent } from '../edge/responses.ts';
 import type { ApplicationCall, Route } from './calls.ts';
-import { decodeCursor, page, pageQuery, uuidCursor } from './pages.ts';
-import { pathUuid, readBody, readQuery } from './requests.ts';
-import { json, noContent } from './responses.ts';
+import { page, uuidCursor } from './pages.ts';
 
 /** Length of an application's own id of a user: room for any id scheme, and no room for documents. */
 const EXTERNAL_USER_ID_MAXIMUM = 255;

@@ -2,7 +2,6 @@
 import type { Context } from 'hono';
 import { z } from 'zod';
 import { Refusal } from '../../base/errors.ts';
-import type { Language } from './services.ts';
 
 /** No body of this API needs more than a few hundred bytes. */
 export const BODY_LIMIT_BYTES = 64 * 1_024;
@@ -96,17 +95,3 @@ export const dateTime = z.string().transform((text, context) => {
   }
   return ms;
 });
-
-/** French where `Accept-Language` prefers it over English (contract, section 2.1). */
-export function languageOf(c: Context): Language {
-  const wishes = (c.req.header('Accept-Language') ?? '')
-    .split(',')
-    .map((part) => {
-      const [tag = '', ...parameters] = part.trim().toLowerCase().split(';');
-      const quality = parameters.map((parameter) => /^\s*q=([\d.]+)\s*$/.exec(parameter)?.[1]).find(Boolean);
-      return { language: tag.slice(0, 2), quality: quality === undefined ? 1 : Number(quality) };
-    })
-    .filter(({ language, quality }) => (language === 'fr' || language === 'en') && quality > 0)
-    .sort((a, b) => b.quality - a.quality);
-  return wishes[0]?.language === 'fr' ? 'fr' : 'en';
-}

@@ -1,12 +1,14 @@
 /** How often one may call (contract, section 2.5). Windows are kept in memory, by node. */
-import { type Clock, MINUTE_MS } from '../../base/clock.ts';
-import { Refusal } from '../../base/errors.ts';
+import { type Clock, MINUTE_MS } from '../base/clock.ts';
+import { Refusal } from '../base/errors.ts';
 
 export type Limit = { readonly count: number; readonly windowMs: number };
 
 export const APPLICATION_LIMIT: Limit = { count: 2_000, windowMs: 5 * MINUTE_MS };
 export const USER_LIMIT: Limit = { count: 60, windowMs: MINUTE_MS };
 export const AUTHENTICATE_LIMIT: Limit = { count: 10, windowMs: MINUTE_MS };
+/** Of the management API, counted apart, so that a program that reads events does not use up its calls of `/v2`. */
+export const MANAGEMENT_LIMIT: Limit = { count: 2_000, windowMs: 5 * MINUTE_MS };
 /** Calls without valid client credentials, by address. The documentation gives no number: one a second is no program's need. */
 export const UNAUTHENTICATED_LIMIT: Limit = { count: 60, windowMs: MINUTE_MS };
 /** Windows kept per limit: a few megabytes. Beyond, the oldest window is forgotten, so that memory stays bounded. */

@@ -3,7 +3,11 @@ import type { MiddlewareHandler } from 'hono';
 import { ERRORS, type Refusal } from '../../base/errors.ts';
 
 export function json(body: unknown, status = 200): Response {
-  const text = JSON.stringify(body);
+  return jsonText(JSON.stringify(body), status);
+}
+
+/** For a text that is JSON already. */
+export function jsonText(text: string, status = 200): Response {
   return new Response(text, {
     status,
     headers: { 'Content-Type': 'application/json', 'Content-Length': String(Buffer.byteLength(text)) },

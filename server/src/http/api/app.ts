@@ -1,0 +1,20 @@
+/** The management API: what became of events, and what to do about it. Ours to describe (docs/management-api.md). */
+import { Hono } from 'hono';
+import { compress } from 'hono/compress';
+import { standardHeaders } from '../edge/responses.ts';
+import { mountTable } from '../edge/table.ts';
+import { answerRoute, createLimits, type Route } from './calls.ts';
+import { eventRoutes } from './events.ts';
+import type { Services } from './services.ts';
+
+/** Fixed paths stand before those with a parameter in the same place. */
+export const ROUTES: readonly Route[] = [...eventRoutes];
+
+/** Answers every path under `/api/v1`; mount it with `app.route('/', createApi(services))` or call its `fetch`. */
+export function createApi(services: Services): Hono {
+  const app = new Hono();
+  const limits = createLimits(services);
+  app.use('/api/v1/*', compress({ encoding: 'gzip' }), standardHeaders(services.publicUrl));
+  mountTable(app, ROUTES, { ...services, prefix: '/api/v1', answer: (route, c) => answerRoute(route, c, services, limits) });
+  return app;
+}
