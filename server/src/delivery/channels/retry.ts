@@ -19,9 +19,9 @@ export const RETRY_JITTER = 0.2;
 
 export type NextAttempt = { state: 'retry'; dueAt: number } | { state: 'dead'; dueAt: null };
 
-/** After `attempts` failures (at least 1), at `now` (epoch ms); `random` is uniform in [0, 1). */
-export function afterFailure(attempts: number, now: number, random: number): NextAttempt {
-  const delayMs = RETRY_DELAYS_MS[attempts - 1];
+/** After `attempts` failures (at least 1), at `now` (epoch ms); `random` is uniform in [0, 1). `delaysMs` is the endpoint's own schedule. */
+export function afterFailure(attempts: number, now: number, random: number, delaysMs: readonly number[] = RETRY_DELAYS_MS): NextAttempt {
+  const delayMs = delaysMs[attempts - 1];
   if (delayMs === undefined) return { state: 'dead', dueAt: null };
   return { state: 'retry', dueAt: now + Math.round(delayMs * (1 - RETRY_JITTER + 2 * RETRY_JITTER * random)) };
 }

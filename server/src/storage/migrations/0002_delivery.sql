@@ -63,9 +63,12 @@ create table endpoint_health (
   -- Distinct hours in which a probe failed, and the newest of them.
   probe_hours bigint not null default 0,
   last_probe_hour bigint,
+  -- How much of the failing run its probes witness: a clock that jumps proves nothing.
+  observed_ms bigint not null default 0,
   next_probe_at bigint,
-  -- The receiver asked for a pause (429 or 503 with Retry-After).
+  -- The receiver asked for a pause (429 or 503 with Retry-After), and since when it has taken nothing and asked for pauses.
   paused_until bigint,
+  paused_since bigint,
   silent_since bigint
 );
 

@@ -1,0 +1,88 @@
+/** The rows of `endpoint_health`, changed by compare-and-set: of two writers that saw the same row, one is told to look again. */
+import { sql } from '../../storage/sql.ts';
+import type { Reader, Writer } from '../../storage/storage.ts';
+import { type Circuit, HEALTHY, type Health } from './health.ts';
+
+/** `revision` is 0 where there is no row yet. */
+export type StoredHealth = { health: Health; revision: number };
+
+type HealthRow = {
+  endpoint_id: string;
+  revision: number;
+  circuit: Circuit['state'];
+  failures: number;
+  failing_since: number | null;
+  last_success_at: number | null;
+  last_failure_at: number | null;
+  probes: number;
+  probe_hours: number;
+  last_probe_hour: number | null;
+  observed_ms: number;
+  next_probe_at: number | null;
+  paused_until: number | null;
+  paused_since: number | null;
+};
+
+/** Of every endpoint that has a row; the others are {@link HEALTHY}. */
+export async function readAllHealth(reader: Reader): Promise<Map<string, StoredHealth>> {
+  const rows = await reader.all<HealthRow>(sql`select * from endpoint_health`);
+  return new Map(rows.map((row) => [row.endpoint_id, { health: fromRow(row), revision: row.revision }]));
+}
+
+export async function readHealth(reader: Reader, endpointId: string): Promise<StoredHealth> {
+  const row = await reader.first<HealthRow>(sql`select * from endpoint_health where endpoint_id = ${endpointId}`);
+  return row ? { health: fromRow(row), revision: row.revision } : { health: HEALTHY, revision: 0 };
+}
+
+/** False when the row is not at `revision` any more: nothing was written, read it again. */
+export async function writeHealth(tx: Writer, endpointId: string, health: Health, revision: number): Promise<boolean> {
+  const { circuit, pause } = health;
+  const run = circuit.state === 'closed' ? circuit.failing : circuit;
+  const open = circuit.state === 'open' ? circuit : null;
+  const changed = await tx.run(
+    sql`insert into endpoint_health (endpoint_id, revision, circuit, failures, failing_since, last_success_at, last_failure_at,
+          probes, probe_hours, last_probe_hour, observed_ms, next_probe_at, paused_until, paused_since)
+        values (${endpointId}, ${revision + 1}, ${circuit.state}, ${run?.failures ?? 0}, ${run?.since ?? null}, ${health.lastSuccessAt},
+          ${health.lastFailureAt}, ${open?.probes ?? 0}, ${open?.probeHours ?? 0}, ${open?.lastProbeHour ?? null}, ${open?.observedMs ?? 0},
+          ${open?.nextProbeAt ?? null}, ${pause?.until ?? null}, ${pause?.since ?? null})
+        on conflict (endpoint_id) do update set revision = excluded.revision, circuit = excluded.circuit, failures = excluded.failures,
+          failing_since = excluded.failing_since, last_success_at = excluded.last_success_at, last_failure_at = excluded.last_failure_at,
+          probes = excluded.probes, probe_hours = excluded.probe_hours, last_probe_hour = excluded.last_probe_hour,
+          observed_ms = excluded.observed_ms, next_probe_at = excluded.next_probe_at, paused_until = excluded.paused_until,
+          paused_since = excluded.paused_since
+        where endpoint_health.revision = ${revision}`,
+  );
+  return changed === 1;
+}
+
+function fromRow(row: HealthRow): Health {
+  return {
+    circuit: circuitOf(row),
+    pause: row.paused_until === null ? null : { since: row.paused_since ?? row.paused_until, until: row.paused_until },
+    lastSuccessAt: row.last_success_at,
+    lastFailureAt: row.last_failure_at,
+  };
+}
+
+function circuitOf(row: HealthRow): Circuit {
+  const { failures } = row;
+  switch (row.circuit) {
+    case 'closed':
+      return { state: 'closed', failing: row.failing_since === null ? null : { failures, since: row.failing_since } };
+    case 'half_open':
+      return { state: 'half_open', since: row.failing_since ?? 0, failures };
+    case 'open':
+      return {
+        state: 'open',
+        failures,
+        since: row.failing_since ?? 0,
+        probes: row.probes,
+        probeHours: row.probe_hours,
+        lastProbeHour: row.last_probe_hour,
+        observedMs: row.observed_ms,
+        nextProbeAt: row.next_probe_at ?? 0,
+      };
+    default:
+      return row.circuit satisfies never;
+  }
+}

@@ -1,0 +1,175 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import fc from 'fast-check';
+import { createPace, type PaceAnswer, RAMP_START_PER_S, shareOfConcurrency, shareOfRate } from './pace.ts';
+
+const settings = (concurrencyMax = 16, ratePerS: number | null = null, lanesOwned = 64) => ({ concurrencyMax, ratePerS, lanesOwned });
+
+/** A receiver that takes `latencyMs(under way)` per request; answers when each request was begun. */
+function simulate(
+  pace: ReturnType<typeof createPace>,
+  options: { fromMs?: number; untilMs: number; latencyMs: (underWay: number) => number },
+) {
+  const begun: number[] = [];
+  const ends: { at: number; startedAt: number }[] = [];
+  let now = options.fromMs ?? 0;
+  let most = 0;
+  while (now < options.untilMs) {
+    while (ends.length > 0 && ends[0]!.at <= now) {
+      const { startedAt } = ends.shift()!;
+      pace.finished('success', now - startedAt, ends.length + 1, now);
+    }
+    while (pace.mayStart(ends.length, now)) {
+      pace.started(now);
+      begun.push(now);
+      ends.push({ at: now + options.latencyMs(ends.length + 1), startedAt: now });
+      ends.sort((a, b) => a.at - b.at);
+      most = Math.max(most, ends.length);
+    }
+    const nextStartAt = pace.nextStartAt(now);
+    now = Math.min(ends[0]?.at ?? Number.POSITIVE_INFINITY, nextStartAt > now ? nextStartAt : Number.POSITIVE_INFINITY, options.untilMs);
+  }
+  return { begun, most };
+}
+
+suite('requests at once', () => {
+  test('a healthy receiver is given its maximum, however fast or slow it is by nature', () => {
+    for (const latencyMs of [1, 40, 2_000]) {
+      const pace = createPace(settings(32));
+      simulate(pace, { untilMs: 100_000, latencyMs: () => latencyMs });
+      assert.equal(pace.concurrency, 32);
+    }
+  });
+
+  test('a receiver that does one thing after another is not piled up on', () => {
+    const pace = createPace(settings(64));
+    simulate(pace, { untilMs: 2_000, latencyMs: () => 50 });
+    simulate(pace, { fromMs: 2_000, untilMs: 62_000, latencyMs: (underWay) => 50 * underWay });
+    assert.ok(pace.concurrency < 16, `${pace.concurrency}`);
+  });
+
+  test('failures and 429 bring it down to one, successes back up', () => {
+    for (const answer of ['failure', 'throttled'] as const) {
+      const pace = createPace(settings(16));
+      for (let index = 0; index < 100; index += 1) pace.finished(answer, 5, pace.concurrency, index);
+      assert.equal(pace.concurrency, 1);
+      simulate(pace, { fromMs: 100, untilMs: 5_000, latencyMs: () => 5 });
+      assert.equal(pace.concurrency, 16);
+    }
+  });
+
+  test('what was under way together is one reason to slow down, not sixteen', () => {
+    const pace = createPace(settings(16));
+    for (let index = 0; index < 8; index += 1) pace.finished('failure', 5, 16 - index, 0);
+    assert.equal(pace.concurrency, 11);
+  });
+
+  test('it stays between one and the share of the node', () => {
+    const answers = fc.array(
+      fc.record({
+        answer: fc.constantFrom<PaceAnswer>('success', 'failure', 'throttled'),
+        latencyMs: fc.nat(30_000),
+        waitMs: fc.nat(5_000),
+      }),
+      { maxLength: 200 },
+    );
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 256 }), fc.nat(64), answers, (concurrencyMax, lanesOwned, given) => {
+        const pace = createPace(settings(concurrencyMax, null, lanesOwned));
+        let now = 0;
+        for (const { answer, latencyMs, waitMs } of given) {
+          now += waitMs;
+          pace.finished(answer, latencyMs, pace.concurrency, now);
+          assert.ok(pace.concurrency >= 1 && pace.concurrency <= shareOfConcurrency(settings(concurrencyMax, null, lanesOwned)));
+          assert.equal(pace.mayStart(pace.concurrency, now), false);
+        }
+      }),
+    );
+  });
+
+  test('shares of all nodes make at most the whole, but for the one request that each may have', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 256 }), fc.integer({ min: 1, max: 64 }), (concurrencyMax, nodes) => {
+        const owned = Array.from({ length: nodes }, (_, index) => Math.floor(64 / nodes) + (index < 64 % nodes ? 1 : 0));
+        const sum = owned.reduce((total, lanesOwned) => total + shareOfConcurrency(settings(concurrencyMax, null, lanesOwned)), 0);
+        assert.ok(sum <= Math.max(concurrencyMax, concurrencyMax + nodes));
+        const rate = owned.reduce((total, lanesOwned) => total + shareOfRate(settings(1, 100, lanesOwned)), 0);
+        assert.ok(Math.abs(rate - 100) < 1e-6);
+      }),
+    );
+  });
+
+  test('lanes that come are used at once by an endpoint that was held back by nothing else', () => {
+    const pace = createPace(settings(16, null, 32));
+    assert.equal(pace.concurrency, 8);
+    pace.configure(settings(16, null, 64), 0);
+    assert.equal(pace.concurrency, 16);
+    pace.configure(settings(16, null, 16), 0);
+    assert.equal(pace.concurrency, 4);
+  });
+});
+
+suite('the rate limit', () => {
+  test('is never exceeded in any window of time, and is reached', () => {
+    fc.assert(
+      fc.property(
+        fc.double({ min: 0.5, max: 2_000, noNaN: true }),
+        fc.integer({ min: 1, max: 64 }),
+        fc.boolean(),
+        (ratePerS, lanesOwned, ramped) => {
+          const pace = createPace(settings(256, ratePerS, lanesOwned));
+          if (ramped) pace.beginRamp(0);
+          const untilMs = 3_000;
+          const { begun } = simulate(pace, { untilMs, latencyMs: () => 1 });
+          const perS = (ratePerS * lanesOwned) / 64;
+          for (let first = 0; first < begun.length; first += 7) {
+            for (let last = first; last < begun.length; last += 11) {
+              const allowed = (perS * (begun[last]! - begun[first]!)) / 1_000 + Math.max(1, perS * 0.02);
+              assert.ok(last - first + 1 <= allowed + 1 + 1e-6);
+            }
+          }
+          if (!ramped) assert.ok(begun.length >= (perS * untilMs) / 1_000 - 1.001);
+        },
+      ),
+      { numRuns: 30 },
+    );
+  });
+
+  test('a change of it holds from then on', () => {
+    const pace = createPace(settings(16, 1_000));
+    simulate(pace, { untilMs: 1_000, latencyMs: () => 1 });
+    pace.configure(settings(16, 10), 1_000);
+    const { begun } = simulate(pace, { fromMs: 1_000, untilMs: 3_000, latencyMs: () => 1 });
+    assert.ok(begun.length >= 20 && begun.length <= 22, `${begun.length}`);
+  });
+});
+
+suite('the ramp after an outage', () => {
+  test('starts with few, doubles each second, and ends', () => {
+    const pace = createPace(settings(64));
+    pace.beginRamp(0);
+    const { begun } = simulate(pace, { untilMs: 12_000, latencyMs: () => 2 });
+    const inSecond = (second: number) => begun.filter((at) => at >= second * 1_000 && at < (second + 1) * 1_000).length;
+    assert.ok(inSecond(0) <= RAMP_START_PER_S + 1);
+    for (const second of [1, 2, 3, 4, 5]) {
+      const perS = RAMP_START_PER_S * 2 ** second;
+      assert.ok(inSecond(second) > perS * 0.8 && inSecond(second) < perS * 1.2, `second ${second}: ${inSecond(second)}`);
+    }
+    assert.equal(pace.ramping, false);
+    assert.equal(pace.concurrency, 64);
+  });
+
+  test('does not grow without a success, and falls back on failures', () => {
+    const pace = createPace(settings(16));
+    pace.beginRamp(0);
+    assert.equal(pace.mayStart(0, 5_000), true);
+    assert.equal(pace.ratePerS, RAMP_START_PER_S);
+    for (let second = 5; second < 9; second += 1) pace.finished('success', 1, 1, second * 1_000 + 1);
+    pace.mayStart(0, 9_002);
+    const before = pace.ratePerS;
+    assert.ok(before > RAMP_START_PER_S);
+    pace.finished('failure', 1, 1, 9_003);
+    pace.mayStart(0, 10_100);
+    assert.ok(pace.ratePerS < before);
+  });
+});
