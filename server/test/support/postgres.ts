@@ -9,7 +9,12 @@ import { basename, dirname, join } from 'node:path';
 import pg from 'pg';
 
 /** A PostgreSQL server for tests: a URL with the rights to create databases, and the way to end it. */
-export type TestPostgres = { url: string; stop(): Promise<void> };
+export type TestPostgres = {
+  url: string;
+  stop(): Promise<void>;
+  /** Ends it as a crash does (no checkpoint, sessions cut) and starts it again on its data and port; on a server of one's own only. */
+  crash?(): Promise<void>;
+};
 
 /** Where the runner of the tests says that a server is already there. */
 export const POSTGRES_URL_VARIABLE = 'PONTAGE_TEST_POSTGRES_URL';
@@ -123,8 +128,8 @@ async function initialize(environment: Environment): Promise<void> {
 
 type Launched = { kind: 'ready'; server: TestPostgres } | { kind: 'failed'; log: string };
 
-async function launch(environment: Environment, settings: string[]): Promise<Launched> {
-  const port = await freePort();
+async function launch(environment: Environment, settings: string[], port?: number): Promise<Launched> {
+  port ??= await freePort();
   const all = [
     'listen_addresses=127.0.0.1',
     'unix_socket_directories=',
@@ -148,13 +153,26 @@ async function launch(environment: Environment, settings: string[]): Promise<Lau
   child.unref();
   for (const stream of [child.stdout, child.stderr]) (stream as { unref?(): void } | null)?.unref?.();
 
-  const stop = async () => {
+  const letGo = async (signal: 'SIGINT' | 'SIGQUIT') => {
     process.off('exit', lastResort);
     guard?.kill('SIGKILL');
-    await end(child);
-    rmSync(environment.folder, { recursive: true, force: true });
+    await end(child, signal);
   };
-  return { kind: 'ready', server: { url, stop } };
+  const server: TestPostgres = {
+    url,
+    async stop() {
+      await letGo('SIGINT');
+      rmSync(environment.folder, { recursive: true, force: true });
+    },
+    async crash() {
+      await letGo('SIGQUIT');
+      const again = await launch(environment, settings, port);
+      if (again.kind === 'failed') throw new Error(`PostgreSQL did not start again:\n${again.log}`);
+      server.stop = again.server.stop;
+      server.crash = again.server.crash!;
+    },
+  };
+  return { kind: 'ready', server };
 }
 
 /** Polls until the server answers a query; false when it ended or took too long. */
@@ -195,13 +213,13 @@ function guardAgainstKill(child: ChildProcess, folder: string): ChildProcess | u
   return guard;
 }
 
-async function end(child: ChildProcess): Promise<void> {
+/** SIGINT is PostgreSQL's fast shutdown: it ends the sessions and does not wait for them. SIGQUIT ends it at once, as a crash. */
+async function end(child: ChildProcess, signal: 'SIGINT' | 'SIGQUIT'): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   child.ref();
   const ended = once(child, 'exit');
   const timer = setTimeout(() => child.kill('SIGKILL'), STOP_WITHIN_MS);
-  // PostgreSQL's fast shutdown: ends the sessions and does not wait for them.
-  child.kill('SIGINT');
+  child.kill(signal);
   await ended;
   clearTimeout(timer);
 }
