@@ -1,4 +1,8 @@
-/** Accounts: writes, and what change detection needs of them. The reading of the wire is in `read.ts`. */
+/**
+ * Accounts: writes, and what change detection needs of them. The reading of the wire is in `read.ts`.
+ * Every live account of a refreshed item is as new as the refresh, changed or not: that moment stands once, on the item
+ * (`items.accounts_updated_at`), so that a refresh without changes writes no account.
+ */
 import type { Money } from '../base/money.ts';
 import { sql } from '../storage/sql.ts';
 import type { Reader, Writer } from '../storage/storage.ts';
@@ -23,12 +27,15 @@ export type AccountRecord = {
   breaker: string | null;
   nextWindowFrom: string | null;
   historyComplete: boolean;
+  /** The answer that a whole comparison found nothing new in (JSON of the refresh); forgotten by whatever changes a row. */
+  settled: string | null;
   absentSince: number | null;
   absences: number;
   deletedAt: number | null;
 };
 
-type AccountRow = {
+/** A row of the table, for those who read it with a statement of their own. */
+export type AccountRow = {
   id: number;
   identity: string | null;
   name: string;
@@ -48,15 +55,14 @@ type AccountRow = {
   breaker: string | null;
   next_window_from: string | null;
   history_complete: number;
+  settled: string | null;
   absent_since: number | null;
   absences: number;
   deleted_at: number | null;
 };
 
-/** All accounts of an item, deleted ones too: one that comes back keeps its id. */
-export async function accountsOfItem(reader: Reader, itemId: number): Promise<AccountRecord[]> {
-  const rows = await reader.all<AccountRow>(sql`select * from accounts where item_id = ${itemId} order by id`);
-  return rows.map((row) => ({
+export function accountFromRow(row: AccountRow): AccountRecord {
+  return {
     id: row.id,
     identity: row.identity,
     name: row.name,
@@ -80,13 +86,21 @@ export async function accountsOfItem(reader: Reader, itemId: number): Promise<Ac
     breaker: row.breaker,
     nextWindowFrom: row.next_window_from,
     historyComplete: row.history_complete === 1,
+    settled: row.settled,
     absentSince: row.absent_since,
     absences: row.absences,
     deletedAt: row.deleted_at,
-  }));
+  };
 }
 
-export type AccountOwner = { itemId: number; userUuid: string; bankId: number };
+/** All accounts of an item, deleted ones too. */
+export async function accountsOfItem(reader: Reader, itemId: number): Promise<AccountRecord[]> {
+  const rows = await reader.all<AccountRow>(sql`select * from accounts where item_id = ${itemId} order by id`);
+  return rows.map(accountFromRow);
+}
+
+/** `touchedAt`: the `updated_at` that the item's accounts had until now; one that is deleted keeps it. */
+export type AccountOwner = { itemId: number; userUuid: string; bankId: number; touchedAt: number };
 
 const COLUMNS = [
   'id',
@@ -111,6 +125,7 @@ const COLUMNS = [
   'breaker',
   'next_window_from',
   'history_complete',
+  'settled',
   'absent_since',
   'absences',
   'deleted_at',
@@ -125,7 +140,7 @@ const ON_CONFLICT = `on conflict (id) do update set
   ${COLUMNS.filter((column) => !FIXED.includes(column))
     .map((column) => `${column} = excluded.${column}`)
     .join(', ')},
-  updated_at = case when excluded.deleted_at is null then excluded.updated_at else accounts.updated_at end`;
+  updated_at = case when excluded.updated_at > accounts.updated_at then excluded.updated_at else accounts.updated_at end`;
 
 /** Writes the accounts that a refresh found or changed, in one statement; `now` is the wire's `updated_at` of those that are live. */
 export async function writeAccounts(tx: Writer, owner: AccountOwner, accounts: readonly AccountRecord[], now: number): Promise<void> {
@@ -155,17 +170,13 @@ export async function writeAccounts(tx: Writer, owner: AccountOwner, accounts: r
       account.breaker,
       account.nextWindowFrom,
       account.historyComplete ? 1 : 0,
+      account.settled,
       account.absentSince,
       account.absences,
       account.deletedAt,
       now,
-      now,
+      account.deletedAt === null ? now : owner.touchedAt,
     ]),
     ON_CONFLICT,
   );
-}
-
-/** Every live account of a refreshed item is as new as the refresh, whether it changed or not. */
-export async function touchAccounts(tx: Writer, itemId: number, updatedAt: number): Promise<void> {
-  await tx.run(sql`update accounts set updated_at = ${updatedAt} where item_id = ${itemId} and deleted_at is null`);
 }

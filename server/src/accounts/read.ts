@@ -38,8 +38,11 @@ type AccountRow = {
   updated_at: number;
 };
 
-const COLUMNS = sql`id, item_id, bank_id, name, type, currency, iban, is_pro, loan_details, savings_details, balance_minor,
-  balance_exponent, status, status_code_info, updated_at`;
+/** A live account is as new as the newest refresh of its item, which the item remembers for all of them. */
+const SELECT = sql`select a.id, a.item_id, a.bank_id, a.name, a.type, a.currency, a.iban, a.is_pro, a.loan_details, a.savings_details,
+  a.balance_minor, a.balance_exponent, a.status, a.status_code_info,
+  case when a.deleted_at is null and i.accounts_updated_at > a.updated_at then i.accounts_updated_at else a.updated_at end as updated_at
+  from accounts a join items i on i.id = a.item_id`;
 
 function fromRow(row: AccountRow): ShownAccount {
   return {
@@ -66,16 +69,16 @@ export async function listUserAccounts(
   reader: Reader,
   options: { userUuid: string; itemId: number | null; after: number | null; limit: number },
 ): Promise<ShownAccount[]> {
-  const ofItem = options.itemId === null ? sql`` : sql`and item_id = ${options.itemId}`;
-  const beyond = options.after === null ? sql`` : sql`and id < ${options.after}`;
+  const ofItem = options.itemId === null ? sql`` : sql`and a.item_id = ${options.itemId}`;
+  const beyond = options.after === null ? sql`` : sql`and a.id < ${options.after}`;
   const rows = await reader.all<AccountRow>(sql`
-    select ${COLUMNS} from accounts
-    where user_uuid = ${options.userUuid} and deleted_at is null ${ofItem} ${beyond}
-    order by id desc limit ${options.limit}`);
+    ${SELECT}
+    where a.user_uuid = ${options.userUuid} and a.deleted_at is null ${ofItem} ${beyond}
+    order by a.id desc limit ${options.limit}`);
   return rows.map(fromRow);
 }
 
 export async function findUserAccount(reader: Reader, userUuid: string, accountId: number): Promise<ShownAccount | null> {
-  const row = await reader.first<AccountRow>(sql`select ${COLUMNS} from accounts where id = ${accountId} and user_uuid = ${userUuid}`);
+  const row = await reader.first<AccountRow>(sql`${SELECT} where a.id = ${accountId} and a.user_uuid = ${userUuid}`);
   return row ? fromRow(row) : null;
 }

@@ -22,7 +22,8 @@ export type Item = {
 export const JUST_ADDED = -2;
 export const JUST_EDITED = -3;
 
-type ItemRow = {
+/** A row of the table, for those who read it with a statement of their own. */
+export type ItemRow = {
   id: number;
   application_id: string;
   user_uuid: string;
@@ -39,7 +40,7 @@ type ItemRow = {
   created_at: number;
 };
 
-function fromRow(row: ItemRow): Item {
+export function itemFromRow(row: ItemRow): Item {
   return {
     id: row.id,
     applicationId: row.application_id,
@@ -60,15 +61,7 @@ function fromRow(row: ItemRow): Item {
 
 export async function findItem(reader: Reader, itemId: number): Promise<Item | null> {
   const row = await reader.first<ItemRow>(sql`select * from items where id = ${itemId}`);
-  return row ? fromRow(row) : null;
-}
-
-/** An item and how far its application's clock is ahead of the real one, in one question: what every refresh begins with. */
-export async function findItemWithClock(reader: Reader, itemId: number): Promise<{ item: Item; clockOffsetMs: number } | null> {
-  const row = await reader.first<ItemRow & { clock_offset_ms: number }>(sql`
-    select items.*, applications.clock_offset_ms from items join applications on applications.id = items.application_id
-    where items.id = ${itemId}`);
-  return row ? { item: fromRow(row), clockOffsetMs: row.clock_offset_ms } : null;
+  return row ? itemFromRow(row) : null;
 }
 
 export type NewItem = {
@@ -119,6 +112,8 @@ export type RefreshedItem = {
   /** Uploaded files are read once: what this refresh read (sealed) is not kept; newer files that came meanwhile are. */
   forgetCredentials: string | null;
   countsAsRefresh: boolean;
+  /** The `updated_at` of its live accounts; null where they were not refreshed. */
+  accountsUpdatedAt: number | null;
 };
 
 export async function updateRefreshedItem(tx: Writer, item: RefreshedItem): Promise<void> {
@@ -130,7 +125,8 @@ export async function updateRefreshedItem(tx: Writer, item: RefreshedItem): Prom
       credentials = case when credentials = ${item.forgetCredentials} then null else credentials end,
       history_complete = case when ${item.historyComplete ? 1 : 0} = 1 then 1 else history_complete end,
       full_refresh_wanted = ${item.fullRefreshWanted ? 1 : 0}, connector_state = ${item.connectorState}, refresh_count = refresh_count + ${item.countsAsRefresh ? 1 : 0},
-      last_refreshed_at = ${item.refreshedAt}, due_at = ${item.dueAt}
+      last_refreshed_at = ${item.refreshedAt}, due_at = ${item.dueAt},
+      accounts_updated_at = coalesce(${item.accountsUpdatedAt}, accounts_updated_at)
     where id = ${item.id}`);
 }
 

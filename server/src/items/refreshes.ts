@@ -191,6 +191,8 @@ export type FinishedRefresh = {
   refreshed: number | null;
   total: number | null;
   record: string;
+  /** W3C trace context of the run: its events carry it on. */
+  traceparent: string;
   /** The application's clock. */
   finishedAt: number;
 };
@@ -200,7 +202,7 @@ export async function finishRefresh(tx: Writer, refresh: Pick<Refresh, 'id' | 'e
   const changed = await tx.run(sql`
     update refreshes set state = ${finished.state}, status = ${finished.status}, status_code_info = ${finished.statusCodeInfo},
       full_refresh = ${finished.fullRefresh ? 1 : 0}, refreshed_accounts_count = ${finished.refreshed},
-      total_accounts_count = ${finished.total}, record = ${finished.record}, challenge = null, challenge_state = null, answer = null,
+      total_accounts_count = ${finished.total}, record = ${finished.record}, traceparent = ${finished.traceparent}, challenge = null, challenge_state = null, answer = null,
       finished_at = ${finished.finishedAt}
     where id = ${refresh.id} and epoch = ${refresh.epoch} and finished_at is null`);
   return changed === 1;

@@ -2,33 +2,21 @@
  * From a bank's answer to what will be written: rows, accounts, the item and the events, in their order. Pure: ids of new
  * rows (negative placeholders here) and timestamps are given when the plan is committed; rows know which event reports them.
  */
-
 import type { AccountRecord } from '../accounts/accounts.ts';
 import { HOUR_MS } from '../base/clock.ts';
 import type { Money } from '../base/money.ts';
-import type { ObservedAccount, StatusCode } from '../connectors/connector.ts';
+import type { CalendarDate, ObservedAccount, StatusCode } from '../connectors/connector.ts';
 import { defaultInfo, worstStatus } from '../connectors/statuses.ts';
 import type { EventDraft } from '../events/catalogue.ts';
 import type { Item } from '../items/items.ts';
 import type { TransactionRecord } from '../transactions/transactions.ts';
 import type { BankAnswer, FetchedAccount } from './bank.ts';
 import { type AccountOutcome, matchAccounts } from './detection/accounts.ts';
-import { detect } from './detection/detect.ts';
-import { NO_TRUST, trustLevel } from './detection/identifiers.ts';
-import type { Breaker, Created, Outcome, Trust } from './detection/types.ts';
-
-/** A row of the record that a refresh leaves behind: what was asked, answered and found for one account. */
-export type AccountNote = {
-  account_id: number;
-  coverage: unknown;
-  new: number;
-  updated: number;
-  deleted: number;
-  held: number;
-  explained: boolean;
-  anomalies: readonly unknown[];
-  reasons: readonly { row: number; change: string; why: string }[];
-};
+import type { Created, Outcome } from './detection/types.ts';
+import { newAccount, planAccount } from './plan-account.ts';
+import { type AccountNote, noteOfAbsent } from './record.ts';
+import type { Settled } from './same-answer.ts';
+import type { PendingTransition } from './transition.ts';
 
 /** Changes of one account, and the index (in `drafts`) of the event whose timestamp its rows carry; null without an event. */
 export type PlannedAccount = {
@@ -36,6 +24,8 @@ export type PlannedAccount = {
   isNew: boolean;
   changed: boolean;
   rows: { created: readonly Created[]; counted: readonly TransactionRecord[]; uncounted: readonly TransactionRecord[] };
+  /** What was found; null where nothing was compared (the account failed, or is not listed). */
+  outcome: Outcome | null;
   event: number | null;
   note: AccountNote;
 };
@@ -43,6 +33,7 @@ export type PlannedAccount = {
 export type Plan = {
   accounts: readonly PlannedAccount[];
   drafts: readonly EventDraft[];
+  anomaly: AccountOutcome['anomaly'];
   status: StatusCode;
   statusCodeInfo: string | null;
   fullRefresh: boolean;
@@ -53,10 +44,16 @@ export type Plan = {
 
 export type PlanInput = {
   item: Pick<Item, 'id' | 'userUuid'>;
+  refreshId: string;
   answer: Extract<BankAnswer, { kind: 'answered' }>;
   stored: readonly AccountRecord[];
   rows: ReadonlyMap<number, readonly TransactionRecord[]>;
+  /** From which date the stored rows of an account were read; null for all. */
+  since: ReadonlyMap<number, CalendarDate | null>;
+  /** Accounts whose answer is the same as one that was compared: their rows were not read. */
+  settled: ReadonlyMap<number, Settled>;
   phase: 'recent' | 'full' | 'incremental';
+  pendingTransition: PendingTransition;
   now: number;
 };
 
@@ -82,18 +79,23 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
   let historyComplete = input.answer.accounts.length > 0;
   let fullRefreshWanted = false;
 
-  const observe = (fetched: FetchedAccount, before: AccountRecord | null, reappeared: boolean) => {
-    const planned = planAccount(input, fetched, before ?? newAccount(fetched.account, unusedIds.shift()!), before === null, reappeared);
-    accounts.push(planned.account);
-    const { record } = planned.account;
+  const observe = (
+    fetched: FetchedAccount,
+    before: AccountRecord | null,
+    matched: { rule: AccountNote['matched_by']; reappeared: boolean },
+  ) => {
+    const base = before ?? newAccount(fetched.account, unusedIds.shift()!);
+    const planned = planAccount(input, fetched, { base, isNew: before === null, ...matched });
+    accounts.push(planned);
+    const { record, outcome } = planned;
     if (fetched.answer.kind === 'fetched') refreshed += 1;
     historyComplete &&= fetched.answer.kind === 'fetched' && fetched.answer.batches.every(({ coverage }) => coverage.historyComplete);
-    fullRefreshWanted ||= planned.outcome?.fullRefreshWanted ?? false;
+    fullRefreshWanted ||= outcome?.fullRefreshWanted ?? false;
     const balance: Money | null = record.balance?.amount ?? null;
     if (!before) live.created.push({ type: 'item.account.created', ...owner, accountId: record.id, balance });
-    const counts = planned.outcome?.counts ?? { new: 0, updated: 0, deleted: 0 };
+    const counts = outcome?.counts ?? { new: 0, updated: 0, deleted: 0 };
     const counted = counts.new + counts.updated + counts.deleted > 0;
-    if (counted || reappeared || (before !== null && (planned.outcome?.balanceChanged ?? false))) {
+    if (counted || matched.reappeared || (before !== null && (outcome?.balanceChanged ?? false))) {
       const draft: EventDraft = {
         type: 'item.account.updated',
         ...owner,
@@ -108,9 +110,9 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
     }
   };
 
-  for (const { stored, observed, reappeared } of decisions.matched)
-    observe(fetchedByAccount.get(observed)!, storedById.get(stored.id)!, reappeared);
-  for (const observed of decisions.created) observe(fetchedByAccount.get(observed)!, null, false);
+  for (const { stored, observed, rule, reappeared } of decisions.matched)
+    observe(fetchedByAccount.get(observed)!, storedById.get(stored.id)!, { rule, reappeared });
+  for (const observed of decisions.created) observe(fetchedByAccount.get(observed)!, null, { rule: 'new', reappeared: false });
   for (const missing of decisions.missing) {
     const before = storedById.get(missing.stored.id)!;
     const record = {
@@ -119,7 +121,8 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
       absences: missing.absences,
       deletedAt: missing.deleted ? input.now : before.deletedAt,
     };
-    accounts.push({ record, isNew: false, changed: true, rows: { created: [], counted: [], uncounted: [] }, note: emptyNote(record.id) });
+    const note = noteOfAbsent(record.id, { lists: missing.absences, since: missing.absentSince, deleted: missing.deleted });
+    accounts.push({ record, isNew: false, changed: true, rows: { created: [], counted: [], uncounted: [] }, outcome: null, note });
     if (missing.deleted && before.deletedAt === null) live.deleted.push({ type: 'item.account.deleted', ...owner, accountId: record.id });
   }
 
@@ -141,6 +144,7 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
   return {
     accounts: accounts.map((account) => ({ ...account, event: eventIndex(drafts, reports.get(account.record.id)) })),
     drafts,
+    anomaly: decisions.anomaly,
     status,
     statusCodeInfo,
     fullRefresh,
@@ -152,123 +156,6 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
 
 function eventIndex(drafts: readonly EventDraft[], draft: EventDraft | undefined): number | null {
   return draft ? drafts.indexOf(draft) : null;
-}
-
-function planAccount(
-  input: PlanInput,
-  { account: observed, answer }: FetchedAccount,
-  base: AccountRecord,
-  isNew: boolean,
-  reappeared: boolean,
-): { account: Omit<PlannedAccount, 'event'>; outcome: Outcome | null } {
-  const described: AccountRecord = {
-    ...base,
-    identity: observed.identity ?? base.identity,
-    name: observed.name,
-    type: observed.type,
-    iban: observed.iban,
-    loanDetails: observed.loanDetails && JSON.stringify(observed.loanDetails),
-    savingsDetails: observed.savingsDetails && JSON.stringify(observed.savingsDetails),
-    absentSince: null,
-    absences: 0,
-    deletedAt: null,
-  };
-  if (answer.kind === 'failed') {
-    const record = { ...described, status: answer.status, statusCodeInfo: answer.info };
-    const note = { ...emptyNote(record.id), anomalies: [{ kind: 'account_failed', status: answer.status }] };
-    return { account: { record, isNew, changed: true, rows: { created: [], counted: [], uncounted: [] }, note }, outcome: null };
-  }
-
-  const trust = JSON.parse(base.trust) as Partial<Trust>;
-  const outcome = detect({
-    stored: input.rows.get(base.id) ?? [],
-    batches: answer.batches,
-    trust: { ...NO_TRUST, ...trust },
-    balance: { current: base.balance },
-    accountType: observed.type,
-    breaker: base.breaker === null ? null : (JSON.parse(base.breaker) as Breaker),
-    fullRefresh: input.phase === 'full',
-    now: input.now,
-  });
-  const { created } = outcome;
-  const status = accountStatus(base.status, outcome);
-  const record: AccountRecord = {
-    ...described,
-    balance: outcome.balance,
-    status,
-    statusCodeInfo: defaultInfo(status),
-    trust: JSON.stringify(outcome.trust),
-    breaker: outcome.breaker && JSON.stringify(outcome.breaker),
-    nextWindowFrom: outcome.nextWindowFrom,
-    historyComplete: base.historyComplete || answer.batches.every(({ coverage }) => coverage.historyComplete),
-  };
-  const counted = [...outcome.updated.map(({ after }) => after), ...outcome.deleted.map(({ row }) => row)];
-  const uncounted = [...outcome.held.map(({ row }) => row), ...outcome.touched];
-  const changed = reappeared || created.length + counted.length > 0 || !sameRecord(base, record);
-  return {
-    account: { record, isNew, changed, rows: { created, counted, uncounted }, note: noteOf(record.id, answer.batches, outcome) },
-    outcome,
-  };
-}
-
-/** A refresh that changes nothing should write nothing: trust that only grows within its level is not worth a row. */
-function sameRecord(a: AccountRecord, b: AccountRecord): boolean {
-  const level = (record: AccountRecord) => trustLevel({ ...NO_TRUST, ...(JSON.parse(record.trust) as Partial<Trust>) });
-  return level(a) === level(b) && JSON.stringify({ ...a, trust: '' }) === JSON.stringify({ ...b, trust: '' });
-}
-
-/** 1009 stays until a refresh explains the balance again. */
-function accountStatus(before: number, outcome: Outcome): StatusCode {
-  if (outcome.incomplete1009) return 1009;
-  return before === 1009 && !outcome.explained ? 1009 : 0;
-}
-
-function newAccount(observed: ObservedAccount, id: number): AccountRecord {
-  return {
-    id,
-    identity: observed.identity,
-    name: observed.name,
-    type: observed.type,
-    currency: observed.currency,
-    iban: observed.iban,
-    isPro: observed.isPro,
-    loanDetails: null,
-    savingsDetails: null,
-    balance: null,
-    status: 0,
-    statusCodeInfo: defaultInfo(0),
-    trust: '{}',
-    breaker: null,
-    nextWindowFrom: null,
-    historyComplete: false,
-    absentSince: null,
-    absences: 0,
-    deletedAt: null,
-  };
-}
-
-/** A record is for reading, not for rebuilding: beyond this many rows it keeps the counts alone. */
-const REASONS_KEPT = 500;
-
-function noteOf(accountId: number, batches: readonly { coverage: unknown }[], outcome: Outcome): AccountNote {
-  const reasons = [
-    ...outcome.updated.map(({ after, evidence }) => ({ row: after.id, change: 'updated', why: evidence.stage })),
-    ...outcome.deleted.map(({ row, reason }) => ({ row: row.id, change: 'deleted', why: reason })),
-    ...outcome.held.map(({ row, reason }) => ({ row: row.id, change: 'held', why: reason })),
-  ];
-  return {
-    account_id: accountId,
-    coverage: batches.map(({ coverage }) => coverage),
-    ...outcome.counts,
-    held: outcome.held.length,
-    explained: outcome.explained,
-    anomalies: outcome.anomalies,
-    reasons: reasons.slice(0, REASONS_KEPT),
-  };
-}
-
-function emptyNote(accountId: number): AccountNote {
-  return { account_id: accountId, coverage: null, new: 0, updated: 0, deleted: 0, held: 0, explained: true, anomalies: [], reasons: [] };
 }
 
 /** Two unattended refreshes a day, each item at a minute of its own, so that a day's work is spread. */

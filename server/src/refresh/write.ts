@@ -1,45 +1,54 @@
 /** A plan becomes rows: inside the transaction that ends its refresh. */
-import { touchAccounts, writeAccounts } from '../accounts/accounts.ts';
-import type { Item } from '../items/items.ts';
+import { type AccountOwner, writeAccounts } from '../accounts/accounts.ts';
 import type { Writer } from '../storage/storage.ts';
+import { type ChangeRecord, shownRow, writeChanges } from '../transactions/changes.ts';
 import { cleanDescription } from '../transactions/describe.ts';
 import { type TransactionRecord, type WrittenTransaction, writeTransactions } from '../transactions/transactions.ts';
-import type { Plan } from './plan.ts';
+import { reasonsOf } from './detection/reasons.ts';
+import type { Plan, PlannedAccount } from './plan.ts';
 
 const UNCATEGORISED = 1;
 
-/** Three statements at most, whatever has changed. `rowIds` are for the new rows, `timestamps` those of the plan's events. */
+/**
+ * Three statements at most, whatever has changed, sent together. `rowIds` are for the new rows, `timestamps` those of the
+ * plan's events.
+ */
 export async function writePlan(
   tx: Writer,
-  item: Pick<Item, 'id' | 'userUuid' | 'bankId'>,
+  owner: AccountOwner,
+  refreshId: string,
   plan: Plan,
   rowIds: readonly number[],
   timestamps: readonly number[],
 ): Promise<void> {
-  const last = timestamps.at(-1)!;
-  const owner = { itemId: item.id, userUuid: item.userUuid, bankId: item.bankId };
-  const changed = plan.accounts.filter((account) => account.isNew || account.changed);
-  await writeAccounts(
-    tx,
-    owner,
-    changed.map(({ record }) => record),
-    last,
-  );
-  await touchAccounts(tx, item.id, last);
-  await writeTransactions(tx, item.userUuid, rowsOf(plan, rowIds, timestamps));
+  const changed = plan.accounts.filter((account) => account.isNew || account.changed).map(({ record }) => record);
+  const numbered = numberedRows(plan, rowIds);
+  const changes = plan.accounts.flatMap((account) => changesOf(account, numbered));
+  await Promise.all([
+    changed.length > 0 && writeAccounts(tx, owner, changed, timestamps.at(-1)!),
+    writeTransactions(tx, owner.userUuid, rowsOf(plan, numbered, timestamps)),
+    changes.length > 0 && writeChanges(tx, refreshId, changes),
+  ]);
+}
+
+/** Ids in the place of the placeholders, which are unique within an account only. */
+type Numbered = ReadonlyMap<PlannedAccount['rows']['created'][number]['row'], number>;
+
+function numberedRows(plan: Plan, rowIds: readonly number[]): Numbered {
+  const born = plan.accounts.flatMap(({ rows }) => rows.created);
+  return new Map(born.map(({ row }, at) => [row, rowIds[at]!]));
 }
 
 /**
  * Rows that an event counts carry that event's timestamp, so that `updated?since=` its timestamp answers exactly them;
  * what is not counted (a hold, an id learned) keeps its own.
  */
-function rowsOf(plan: Plan, rowIds: readonly number[], timestamps: readonly number[]): WrittenTransaction[] {
-  let used = 0;
+function rowsOf(plan: Plan, numbered: Numbered, timestamps: readonly number[]): WrittenTransaction[] {
   return plan.accounts.flatMap(({ record: { id: accountId }, event, rows }) => {
     const updatedAt = event === null ? null : timestamps[event]!;
     const born = rows.created.map(({ row, observation }) => ({
       accountId,
-      record: { ...row, id: rowIds[used++]! },
+      record: { ...row, id: numbered.get(row)! },
       presentation: {
         cleanDescription: cleanDescription(row.rawText),
         categoryId: observation.categoryId ?? UNCATEGORISED,
@@ -51,4 +60,25 @@ function rowsOf(plan: Plan, rowIds: readonly number[], timestamps: readonly numb
       records.map((record) => ({ accountId, record, presentation: null, updatedAt: at }));
     return [...born, ...changed(rows.counted, updatedAt), ...changed(rows.uncounted, null)];
   });
+}
+
+/** One for each counted row: the reasons of change detection, but for what is held, which the record sums up. */
+function changesOf({ record, outcome, rows }: PlannedAccount, numbered: Numbered): ChangeRecord[] {
+  if (outcome === null || rows.created.length + rows.counted.length === 0) return [];
+  const ids = new Map(rows.created.map(({ row }) => [row.id, numbered.get(row)!]));
+  const returned = new Set(outcome.updated.filter(({ before }) => before.deletedAt !== null).map(({ after }) => after.id));
+  const changes: ChangeRecord[] = [];
+  for (const { row, change, stage, evidence, before, after } of reasonsOf(outcome)) {
+    if (change === 'held') break;
+    changes.push({
+      accountId: record.id,
+      transactionId: ids.get(row) ?? row,
+      kind: change === 'updated' && returned.has(row) ? 'resurrected' : change,
+      stage,
+      evidence,
+      before: before && shownRow(before),
+      after: after && shownRow(after),
+    });
+  }
+  return changes;
 }

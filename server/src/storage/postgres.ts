@@ -20,6 +20,8 @@ export function openPostgres(url: string): Storage {
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
     application_name: 'pontage',
+    // Statements that a transaction gives at once travel at once: `begin` then costs no round trip of its own.
+    pipeline: true,
     types: {
       getTypeParser: ((oid: number, format: 'text' | 'binary') => (oid === 20 ? Number : pg.types.getTypeParser(oid, format))) as never,
     },
@@ -38,8 +40,8 @@ export function openPostgres(url: string): Storage {
         const client = await pool.connect();
         let broken: Error | undefined;
         try {
-          await client.query('begin');
-          const value = await work(writer(client));
+          const begun = client.query('begin');
+          const [value] = await Promise.all([work(writer(client)), begun]);
           await client.query('commit');
           return value;
         } catch (error) {
@@ -64,18 +66,22 @@ export function openPostgres(url: string): Storage {
 const names = new Map<string, string>();
 const NAMES_KEPT = 500;
 
+/** Insertions of so few rows are prepared too: their texts are few, and often the same. */
+const ROWS_PREPARED_MAX = 4;
+
+function nameOf(text: string): string | undefined {
+  const known = names.get(text);
+  if (known || names.size >= NAMES_KEPT) return known;
+  const name = `q${names.size}`;
+  names.set(text, name);
+  return name;
+}
+
 function statement(query: Sql): pg.QueryConfig {
   const text = render(query, '$');
   const config: pg.QueryConfig = { text, values: query.values as SqlValue[] };
-  if (query.key) {
-    let name = names.get(text);
-    if (!name && names.size < NAMES_KEPT) {
-      name = `q${names.size}`;
-      names.set(text, name);
-    }
-    if (name) config.name = name;
-  }
-  return config;
+  const name = query.key ? nameOf(text) : undefined;
+  return name ? { ...config, name } : config;
 }
 
 function writer(client: pg.PoolClient): Writer {
@@ -85,14 +91,17 @@ function writer(client: pg.PoolClient): Writer {
     run: async (query) => (await client.query(statement(query))).rowCount ?? 0,
     insertMany: async (table, columns, rows, tail = '') => {
       const rowsPerStatement = Math.floor(PARAMETERS_PER_STATEMENT / columns.length);
-      let changes = 0;
+      const sent: Promise<pg.QueryResult>[] = [];
       for (let start = 0; start < rows.length; start += rowsPerStatement) {
         const chunk = rows.slice(start, start + rowsPerStatement);
         let parameter = 0;
         const values = chunk.map((row) => `(${row.map(() => `$${++parameter}`).join(',')})`).join(',');
         const text = `insert into ${table} (${columns.join(', ')}) values ${values} ${tail}`;
-        changes += (await client.query({ text, values: chunk.flat() as SqlValue[] })).rowCount ?? 0;
+        const name = chunk.length <= ROWS_PREPARED_MAX ? nameOf(text) : undefined;
+        sent.push(client.query({ text, values: chunk.flat() as SqlValue[], ...(name ? { name } : {}) }));
       }
+      let changes = 0;
+      for (const { rowCount } of await Promise.all(sent)) changes += rowCount ?? 0;
       return changes;
     },
   };

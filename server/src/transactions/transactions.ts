@@ -72,7 +72,12 @@ export async function rowsToCompare(
     where account_id in ${sqlList(accounts.map(({ id }) => id))}
       and (date >= ${since} or status <> 'booked' or missing > 0) and (deleted_at is null or deleted_at > ${deletedAfter})
     order by account_id, id`);
-  for (const row of rows) byAccount.get(row.account_id)!.push(fromRow(row));
+  const sinceOf = new Map(accounts.map((account) => [account.id, account.since ?? '']));
+  for (const row of rows) {
+    // What an account is compared with is for its own answer to say, not for those of its neighbours.
+    if (row.status === 'booked' && row.missing === 0 && row.date < sinceOf.get(row.account_id)!) continue;
+    byAccount.get(row.account_id)!.push(fromRow(row));
+  }
   return byAccount;
 }
 

@@ -111,8 +111,8 @@ eachEngine('refresh', (open) => {
     const record = await services.storage.first<{ record: string }>(
       sql`select record from refreshes where item_id = ${itemId} order by started_at desc, id desc limit 1`,
     );
-    const notes = (JSON.parse(record!.record) as { accounts: { explained: boolean }[] }).accounts;
-    assert.ok(notes.length > 0 && notes.every(({ explained }) => explained));
+    const notes = (JSON.parse(record!.record) as { accounts: { balance: { explained: boolean } }[] }).accounts;
+    assert.ok(notes.length > 0 && notes.every(({ balance }) => balance.explained));
   });
 
   test('asking again at the same moment changes nothing and says only refreshed', async (t) => {

@@ -96,7 +96,9 @@ export type DeletionReason =
   /** The source says explicitly that the row is void. */
   | 'correction'
   /** A mass deletion that a second refresh, or the operator, confirmed. */
-  | 'mass_deletion_confirmed';
+  | 'mass_deletion_confirmed'
+  /** The hold booked, and the application wants a new row for it. */
+  | 'recreated';
 
 /** Why a fetched row became a new one, although rows are stored. */
 export type CreationCause =
@@ -107,7 +109,9 @@ export type CreationCause =
   /** A row has its id, but its amount, currency, date, status or label says that it is another payment. */
   | 'id_contradicted'
   /** More than one hold could have booked as it, or it as more than one: none is guessed. */
-  | 'ambiguous';
+  | 'ambiguous'
+  /** A hold booked, and the application wants a new row for it. */
+  | 'recreated';
 
 export type HoldReason = 'first_absence' | 'absence_too_soon' | 'mass_deletion';
 

@@ -1,0 +1,76 @@
+/** What a refresh begins with, in one question: the item, its accounts, and what its application wants. */
+import { type AccountRecord, type AccountRow, accountFromRow } from '../accounts/accounts.ts';
+import { type Item, type ItemRow, itemFromRow } from '../items/items.ts';
+import { sql } from '../storage/sql.ts';
+import type { Reader } from '../storage/storage.ts';
+import type { PendingTransition } from './transition.ts';
+
+export type Beginning = {
+  item: Item;
+  /** By id, deleted ones too: one that comes back keeps its id. */
+  accounts: readonly AccountRecord[];
+  /** How far the application's clock is ahead of the real one. */
+  clockOffsetMs: number;
+  pendingTransition: PendingTransition;
+  /** The `updated_at` that the item's live accounts have until now. */
+  accountsUpdatedAt: number;
+};
+
+type Prefixed<T> = { [Key in keyof T & string as `a_${Key}`]: T[Key] };
+type BeginningRow = ItemRow & {
+  clock_offset_ms: number;
+  pending_transition: PendingTransition;
+  accounts_updated_at: number;
+} & Prefixed<AccountRow>;
+
+/** Null for an item that is gone. */
+export async function readBeginning(reader: Reader, itemId: number): Promise<Beginning | null> {
+  const rows = await reader.all<BeginningRow>(sql`
+    select i.*, p.clock_offset_ms, p.pending_transition,
+      a.id as a_id, a.identity as a_identity, a.name as a_name, a.type as a_type, a.currency as a_currency, a.iban
+      as a_iban, a.is_pro as a_is_pro, a.loan_details as a_loan_details, a.savings_details as a_savings_details,
+      a.balance_minor as a_balance_minor, a.balance_exponent as a_balance_exponent, a.balance_kind as
+      a_balance_kind, a.balance_at as a_balance_at, a.status as a_status, a.status_code_info as a_status_code_info,
+      a.trust as a_trust, a.breaker as a_breaker, a.next_window_from as a_next_window_from, a.history_complete as
+      a_history_complete, a.settled as a_settled, a.absent_since as a_absent_since, a.absences as a_absences,
+      a.deleted_at as a_deleted_at
+    from items i join applications p on p.id = i.application_id left join accounts a on a.item_id = i.id
+    where i.id = ${itemId} order by a.id`);
+  const [first] = rows;
+  if (!first) return null;
+  return {
+    item: itemFromRow(first),
+    accounts: first.a_id === null ? [] : rows.map((row) => accountFromRow(withoutPrefix(row))),
+    clockOffsetMs: first.clock_offset_ms,
+    pendingTransition: first.pending_transition,
+    accountsUpdatedAt: first.accounts_updated_at,
+  };
+}
+
+function withoutPrefix(row: BeginningRow): AccountRow {
+  return {
+    id: row.a_id,
+    identity: row.a_identity,
+    name: row.a_name,
+    type: row.a_type,
+    currency: row.a_currency,
+    iban: row.a_iban,
+    is_pro: row.a_is_pro,
+    loan_details: row.a_loan_details,
+    savings_details: row.a_savings_details,
+    balance_minor: row.a_balance_minor,
+    balance_exponent: row.a_balance_exponent,
+    balance_kind: row.a_balance_kind,
+    balance_at: row.a_balance_at,
+    status: row.a_status,
+    status_code_info: row.a_status_code_info,
+    trust: row.a_trust,
+    breaker: row.a_breaker,
+    next_window_from: row.a_next_window_from,
+    history_complete: row.a_history_complete,
+    settled: row.a_settled,
+    absent_since: row.a_absent_since,
+    absences: row.a_absences,
+    deleted_at: row.a_deleted_at,
+  };
+}

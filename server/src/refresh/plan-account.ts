@@ -1,0 +1,128 @@
+/** One account of a plan: what its answer means for its rows and for itself. Pure. */
+import type { AccountRecord } from '../accounts/accounts.ts';
+import type { ObservedAccount, StatusCode } from '../connectors/connector.ts';
+import { defaultInfo } from '../connectors/statuses.ts';
+import type { FetchedAccount } from './bank.ts';
+import { detect } from './detection/detect.ts';
+import { trustLevel } from './detection/identifiers.ts';
+import type { Breaker, Outcome } from './detection/types.ts';
+import type { PlanInput, PlannedAccount } from './plan.ts';
+import { type AccountNote, noteOfCompared, noteOfFailed } from './record.ts';
+import { nothingAgain, settle, trustOf } from './same-answer.ts';
+import { recreated } from './transition.ts';
+
+/** The account as it is stored, or as it begins. */
+export type Found = { base: AccountRecord; isNew: boolean; rule: AccountNote['matched_by']; reappeared: boolean };
+
+export function planAccount(input: PlanInput, fetched: FetchedAccount, found: Found): Omit<PlannedAccount, 'event'> {
+  const { account: observed, asked, answer } = fetched;
+  const { base, isNew, rule, reappeared } = found;
+  const described = describedAs(base, observed);
+  if (answer.kind === 'failed') {
+    const record = { ...described, status: answer.status, statusCodeInfo: answer.info };
+    const note = noteOfFailed(record.id, rule, asked, answer);
+    return { record, isNew, changed: true, rows: { created: [], counted: [], uncounted: [] }, outcome: null, note };
+  }
+
+  const { batches } = answer;
+  const rows = input.rows.get(base.id) ?? [];
+  const again = input.settled.get(base.id) ?? null;
+  const compared = { account: base, batches, since: input.since.get(base.id) ?? null, now: input.now };
+  const outcome = again ? nothingAgain(base, again, batches[0]!.balance) : outcomeOf(input, base, observed, answer);
+  const settled = again ? base.settled : settle(compared, input.refreshId, rows, outcome);
+  const status = accountStatus(base.status, outcome);
+  const record: AccountRecord = {
+    ...described,
+    balance: outcome.balance,
+    status,
+    statusCodeInfo: defaultInfo(status),
+    trust: JSON.stringify(outcome.trust),
+    breaker: outcome.breaker && JSON.stringify(outcome.breaker),
+    nextWindowFrom: outcome.nextWindowFrom,
+    historyComplete: base.historyComplete || batches.every(({ coverage }) => coverage.historyComplete),
+    settled: typeof settled === 'string' || settled === null ? settled : JSON.stringify(settled),
+  };
+  const { created } = outcome;
+  const counted = [...outcome.updated.map(({ after }) => after), ...outcome.deleted.map(({ row }) => row)];
+  const uncounted = [...outcome.held.map(({ row }) => row), ...outcome.touched];
+  const same = created.length + counted.length === 0 && sameRecord(base, record);
+  // What is settled is written without the trust that came with it: whether it is or not, the account learns the same.
+  if (same) record.trust = base.trust;
+  const changed = reappeared || !same || record.settled !== base.settled;
+  const sameAs = again?.refreshId ?? null;
+  const note = noteOfCompared(record.id, rule, asked, { batches, rows, outcome, balanceBefore: base.balance, sameAs });
+  return { record, isNew, changed, rows: { created, counted, uncounted }, outcome, note };
+}
+
+function outcomeOf(
+  input: PlanInput,
+  base: AccountRecord,
+  observed: ObservedAccount,
+  answer: Extract<FetchedAccount['answer'], { kind: 'fetched' }>,
+): Outcome {
+  const outcome = detect({
+    stored: input.rows.get(base.id) ?? [],
+    batches: answer.batches,
+    trust: trustOf(base),
+    balance: { current: base.balance },
+    accountType: observed.type,
+    breaker: base.breaker === null ? null : (JSON.parse(base.breaker) as Breaker),
+    fullRefresh: input.phase === 'full',
+    now: input.now,
+  });
+  return input.pendingTransition === 'recreate' ? recreated(outcome) : outcome;
+}
+
+/** As the bank's list has it now. Seen again, it is neither absent nor deleted; what was settled must be found again. */
+function describedAs(base: AccountRecord, observed: ObservedAccount): AccountRecord {
+  return {
+    ...base,
+    identity: observed.identity ?? base.identity,
+    name: observed.name,
+    type: observed.type,
+    iban: observed.iban,
+    loanDetails: observed.loanDetails && JSON.stringify(observed.loanDetails),
+    savingsDetails: observed.savingsDetails && JSON.stringify(observed.savingsDetails),
+    settled: null,
+    absentSince: null,
+    absences: 0,
+    deletedAt: null,
+  };
+}
+
+/** A refresh that changes nothing should write nothing: trust that only grows within its level is not worth a row. */
+function sameRecord(a: AccountRecord, b: AccountRecord): boolean {
+  const rest = (record: AccountRecord) => JSON.stringify({ ...record, trust: '', settled: null });
+  return trustLevel(trustOf(a)) === trustLevel(trustOf(b)) && rest(a) === rest(b);
+}
+
+/** 1009 stays until a refresh explains the balance again. */
+function accountStatus(before: number, outcome: Outcome): StatusCode {
+  if (outcome.incomplete1009) return 1009;
+  return before === 1009 && !outcome.explained ? 1009 : 0;
+}
+
+export function newAccount(observed: ObservedAccount, id: number): AccountRecord {
+  return {
+    id,
+    identity: observed.identity,
+    name: observed.name,
+    type: observed.type,
+    currency: observed.currency,
+    iban: observed.iban,
+    isPro: observed.isPro,
+    loanDetails: null,
+    savingsDetails: null,
+    balance: null,
+    status: 0,
+    statusCodeInfo: defaultInfo(0),
+    trust: '{}',
+    breaker: null,
+    nextWindowFrom: null,
+    historyComplete: false,
+    settled: null,
+    absentSince: null,
+    absences: 0,
+    deletedAt: null,
+  };
+}
