@@ -3,7 +3,7 @@ import type { Balance } from '../../connectors/connector.ts';
 import { contribution, moved, movement, VIEWS } from './balance.ts';
 import type { Change } from './changes.ts';
 import type { Matching, Stored } from './entries.ts';
-import { LARGE_ROWS, LARGE_SHARE } from './stages-uncertain.ts';
+import { coveredRows, LARGE_ROWS, LARGE_SHARE } from './stages-uncertain.ts';
 import type { Breaker, BreakerRow, DeletionReason, HoldReason, StoredTransaction } from './types.ts';
 import { vouchesFor } from './window.ts';
 
@@ -29,13 +29,11 @@ export type Circumstances = {
 export function judgeAbsences(matching: Matching, circumstances: Circumstances): Judgement {
   const { now, window } = matching;
   const certain: Change[] = [...matching.voided].map((stored) => deletion(stored.row, 'correction', now));
-  const covered: Stored[] = [];
   const absent: Stored[] = [];
   const proposals: Proposal[] = [];
   for (const stored of matching.live) {
-    const vouched = vouchesFor(window, stored.status, stored.day);
-    if (stored.status === 'booked' && vouched) covered.push(stored);
     if (stored.taken) continue;
+    const vouched = vouchesFor(window, stored.status, stored.day);
     const replacement = matching.replaced.get(stored);
     if (replacement !== undefined && !replacement.taken) proposals.push({ stored, after: stored.row, reason: 'amount_changed' });
     else if (vouched && stored.status === 'booked') absent.push(stored);
@@ -51,7 +49,7 @@ export function judgeAbsences(matching: Matching, circumstances: Circumstances):
     if (reason === null) held.push(hold(stored.row, after, after === stored.row ? 'absence_too_soon' : 'first_absence'));
     else proposals.push({ stored, after, reason });
   }
-  const { changes, breaker } = passBreaker(matching, proposals, covered.length, circumstances);
+  const { changes, breaker } = passBreaker(matching, proposals, circumstances);
   return { changes: [...certain, ...held, ...changes], breaker };
 }
 
@@ -85,12 +83,7 @@ function balanceAgrees(absent: readonly Stored[], decided: readonly Change[], { 
 }
 
 /** Applies the proposed deletions of booked rows, unless they are so many that the bank is more likely wrong. */
-function passBreaker(
-  matching: Matching,
-  proposals: readonly Proposal[],
-  covered: number,
-  { breaker, fullRefresh }: Circumstances,
-): Judgement {
+function passBreaker(matching: Matching, proposals: readonly Proposal[], { breaker, fullRefresh }: Circumstances): Judgement {
   const { now } = matching;
   const earlier = new Map(breaker?.rows.map((row) => [row.id, row]));
   const applied: Change[] = [];
@@ -103,6 +96,7 @@ function passBreaker(
       applied.push(remove(proposal, 'mass_deletion_confirmed', now));
     else open.push(proposal);
   }
+  const covered = open.length > LARGE_ROWS ? coveredRows(matching) : 0;
   const tripped = open.length > Math.max(LARGE_ROWS, LARGE_SHARE * covered);
   const proposed = new Set(proposals.map(({ stored }) => stored.row.id));
   const rows: BreakerRow[] = matching.live.flatMap((stored) => {

@@ -6,14 +6,14 @@ import type { Balance, Batch, CalendarDate } from '../../connectors/connector.ts
 import { judgeAbsences } from './absence.ts';
 import { balanceChanged, chooseBalance, isExplained } from './balance.ts';
 import { addChanges, type Change, type Net, type NetChanges, sortChanges } from './changes.ts';
-import { groupByContent } from './content-groups.ts';
-import { byContent, created, type Matching, merged, openMatching } from './entries.ts';
+import { byContent, created, type Matching, merged, openMatching, settledPair } from './entries.ts';
 import { learn, trustLevel } from './identifiers.ts';
 import { calendarDate, dayNumber, dayOfInstant } from './normalise.ts';
-import { applyCorrections, evidenceOnIds, type IdIndex, indexIds, matchContent, matchIds, matchLinks } from './stages-certain.ts';
+import { applyCorrections, indexIds, matchContent, matchIds, matchLinks } from './stages-certain.ts';
 import { matchDriftedLabels, matchMovedDates } from './stages-likely.ts';
 import { matchAmountsAtBooking, matchDeletedPending, matchRelabelled, matchReturned } from './stages-uncertain.ts';
 import type { Anomaly, Breaker, DetectionInput, Outcome, StoredTransaction, Trust } from './types.ts';
+import { splitUnchanged } from './unchanged.ts';
 
 /** What is carried from batch to batch. */
 type Progress = {
@@ -74,25 +74,15 @@ export function detect(input: DetectionInput): Outcome {
   };
 }
 
-function applyBatch(progress: Progress, batch: Batch, { fullRefresh, now }: DetectionInput): Change[] {
-  const matching = openMatching(progress.rows, batch, 'unknown', now);
-  const groups = groupByContent(matching.live, matching.fetched, (entry) => entry.rawText);
-  const evidence = evidenceOnIds(groups);
-  progress.trust = learn(progress.trust, evidence, !progress.learned);
-  progress.learned ||= evidence.agreements + evidence.disagreements > 0;
-  matching.trust = trustLevel(progress.trust);
-  const ids = indexIds(matching);
-
-  applyCorrections(matching, ids);
-  matchLinks(matching, ids);
-  matchIds(matching, ids);
-  matchContent(matching, groups);
-  matchMovedDates(matching);
-  matchDriftedLabels(matching);
-  matchAmountsAtBooking(matching);
-  matchReturned(matching);
-  matchDeletedPending(matching);
-  matchRelabelled(matching);
+function applyBatch(progress: Progress, batch: Batch, { fullRefresh, now }: DetectionInput): readonly Change[] {
+  const split = splitUnchanged(progress.rows, batch.observations, (evidence) => {
+    progress.trust = learn(progress.trust, evidence, !progress.learned);
+    progress.learned ||= evidence.agreements + evidence.disagreements > 0;
+    return trustLevel(progress.trust);
+  });
+  const matching = openMatching(split, batch, now);
+  for (const found of split.touched) matching.pairs.push(settledPair(found, split.repeated));
+  if (matching.fetched.length > 0) runStages(matching);
 
   const changes = [...changesOfPairs(matching), ...creations(matching, progress)];
   const balanceBefore = progress.balance;
@@ -105,7 +95,21 @@ function applyBatch(progress: Progress, batch: Batch, { fullRefresh, now }: Dete
   progress.breaker = judgement.breaker;
   progress.idConflicts += matching.idConflicts;
   progress.anomalies.push(...matching.anomalies);
-  return withSingleOwners(changes.concat(judgement.changes), ids);
+  return withSingleOwners(changes.concat(judgement.changes), progress.rows);
+}
+
+function runStages(matching: Matching): void {
+  const ids = indexIds(matching);
+  applyCorrections(matching, ids);
+  matchLinks(matching, ids);
+  matchIds(matching, ids);
+  matchContent(matching);
+  matchMovedDates(matching);
+  matchDriftedLabels(matching);
+  matchAmountsAtBooking(matching);
+  matchReturned(matching);
+  matchDeletedPending(matching);
+  matchRelabelled(matching);
 }
 
 /** Rows older than all that is stored were in the balance before: history that is fetched later moves nothing. */
@@ -136,19 +140,25 @@ function creations(matching: Matching, progress: Progress): Change[] {
 }
 
 /** An id belongs to one row: whoever carried an id that another row has now, or had before, loses it. */
-function withSingleOwners(changes: readonly Change[], ids: IdIndex): Change[] {
-  const lost = new Map<StoredTransaction, Set<string>>();
+function withSingleOwners(changes: readonly Change[], rows: readonly StoredTransaction[]): readonly Change[] {
+  const owners = new Map<string, number>();
   for (const { before, after } of changes) {
-    const id = after.providerId;
-    if (id === null || id === before?.providerId) continue;
-    for (const owner of [ids.current.get(id), ids.aliases.get(id)]) {
-      if (owner === undefined || owner.row.id === after.id) continue;
-      const gone = lost.get(owner.row);
-      if (gone === undefined) lost.set(owner.row, new Set([id]));
-      else gone.add(id);
-    }
+    if (after.providerId !== null && after.providerId !== before?.providerId) owners.set(after.providerId, after.id);
   }
-  if (lost.size === 0) return [...changes];
+  if (owners.size === 0) return changes;
+  const lost = new Map<StoredTransaction, Set<string>>();
+  const lose = (row: StoredTransaction, id: string) => {
+    const owner = owners.get(id);
+    if (owner === undefined || owner === row.id) return;
+    const gone = lost.get(row);
+    if (gone === undefined) lost.set(row, new Set([id]));
+    else gone.add(id);
+  };
+  for (const row of rows) {
+    if (row.providerId !== null) lose(row, row.providerId);
+    for (const alias of row.aliases) lose(row, alias);
+  }
+  if (lost.size === 0) return changes;
   const result = changes.map((change): Change => {
     const gone = change.before === null ? undefined : lost.get(change.before);
     if (gone === undefined || change.before === null) return change;

@@ -1,9 +1,11 @@
 /** The working rows of one batch: stored and fetched, each used at most once, and how a pair becomes the new stored row. */
 import { equal } from '../../base/money.ts';
 import type { Batch, CalendarDate, Observation } from '../../connectors/connector.ts';
-import { isPositional, repeatedIds, type TrustLevel } from './identifiers.ts';
+import { statedDate } from './content-index.ts';
+import { isUsable, type TrustLevel } from './identifiers.ts';
 import { collapse, dayNumber, norm, sim, tokens } from './normalise.ts';
 import type { Anomaly, CreationCause, DateSource, Evidence, StoredTransaction, TransactionStatus } from './types.ts';
+import type { Split } from './unchanged.ts';
 import { type Window, windowOf } from './window.ts';
 
 export type Stored = {
@@ -35,13 +37,15 @@ export type Fetched = {
 export type Pair = { readonly stored: Stored; readonly fetched: Fetched; readonly evidence: Evidence };
 
 export type Matching = {
-  /** Live rows: least suspected first, then oldest. */
+  /** Live rows that are not settled: least suspected first, then oldest. */
   readonly live: readonly Stored[];
   /** Rows deleted less than 90 days ago, in the same order. */
   readonly dead: readonly Stored[];
   readonly fetched: readonly Fetched[];
+  /** Live rows that were found unchanged before: in none of the lists above, counted where shares are. */
+  readonly settled: readonly StoredTransaction[];
   readonly window: Window;
-  trust: TrustLevel;
+  readonly trust: TrustLevel;
   readonly now: number;
   readonly pairs: Pair[];
   /** Booked rows under whose stable id the bank now shows another amount. */
@@ -55,43 +59,13 @@ export type Matching = {
   readonly wordsOf: (normalised: string) => ReadonlySet<string>;
 };
 
-/** `rows` may be in any order; observations without any date are left out, the connector owes one. */
-export function openMatching(rows: readonly StoredTransaction[], batch: Batch, trust: TrustLevel, now: number): Matching {
-  const dayOf = memo(dayNumber);
-  const live: Stored[] = [];
-  const dead: Stored[] = [];
-  for (const row of rows) {
-    const id = row.providerId !== null && row.providerId !== '' && !isPositional(row.providerId) ? row.providerId : null;
-    const entry: Stored = { row, status: row.status, day: dayOf(row.date), rawText: row.rawText, id, text: null, taken: false };
-    if (row.deletedAt === null) live.push(entry);
-    else dead.push(entry);
-  }
-  const fetched: Fetched[] = [];
-  const repeated = repeatedIds(batch.observations);
-  for (const observation of batch.observations) {
-    const date = observation.bookingDate ?? observation.transactionDate ?? observation.valueDate;
-    if (date === undefined) continue;
-    const dateSource =
-      observation.bookingDate !== undefined ? 'booking' : observation.transactionDate !== undefined ? 'transaction' : 'value';
-    const { providerId, status, rawText } = observation;
-    const usable = providerId !== undefined && providerId !== '' && !isPositional(providerId) && !repeated.has(providerId);
-    fetched.push({
-      observation,
-      status,
-      date,
-      dateSource,
-      day: dayOf(date),
-      rawText,
-      id: usable ? providerId : null,
-      content: null,
-      text: null,
-      taken: false,
-    });
-  }
+/** Rows in any order; observations without any date are left out, the connector owes one. */
+export function openMatching({ live, dead, fetched, repeated, settled, trust }: Split, batch: Batch, now: number): Matching {
   return {
-    live: sortedBySuspicion(live),
-    dead: sortedBySuspicion(dead),
-    fetched,
+    live: sortedBySuspicion(live.map(storedEntry)),
+    dead: sortedBySuspicion(dead.map(storedEntry)),
+    fetched: fetched.flatMap((observation) => fetchedEntry(observation, repeated) ?? []),
+    settled,
     window: windowOf(batch),
     trust,
     now,
@@ -103,6 +77,27 @@ export function openMatching(rows: readonly StoredTransaction[], batch: Batch, t
     idConflicts: 0,
     wordsOf: memo(tokens),
   };
+}
+
+function storedEntry(row: StoredTransaction): Stored {
+  const { providerId, status, date, rawText } = row;
+  const id = providerId !== null && isUsable(providerId) ? providerId : null;
+  return { row, status, day: dayNumber(date), rawText, id, text: null, taken: false };
+}
+
+export function fetchedEntry(observation: Observation, repeated: ReadonlySet<string>): Fetched | null {
+  const { bookingDate, transactionDate, providerId, status, rawText } = observation;
+  const date = statedDate(observation);
+  if (date === undefined) return null;
+  const dateSource = bookingDate !== undefined ? 'booking' : transactionDate !== undefined ? 'transaction' : 'value';
+  const id = providerId !== undefined && isUsable(providerId) && !repeated.has(providerId) ? providerId : null;
+  return { observation, status, date, dateSource, day: dayNumber(date), rawText, id, content: null, text: null, taken: false };
+}
+
+/** A pair that was settled without working rows, where it may have changed. */
+export function settledPair({ row, observation, byId }: Split['touched'][number], repeated: ReadonlySet<string>): Pair {
+  const evidence: Evidence = { stage: byId ? 'id' : 'content', days: 0, similarity: null };
+  return { stored: storedEntry(row), fetched: fetchedEntry(observation, repeated)!, evidence };
 }
 
 function memo<Key, Value>(compute: (key: Key) => Value): (key: Key) => Value {

@@ -1,24 +1,14 @@
 /** How far the bank's own ids of rows can be believed: which are usable, and what the account has taught about them. */
-import type { Observation } from '../../connectors/connector.ts';
 import type { Trust } from './types.ts';
 
 /** Date and position in the day's list: names a place, not a payment. */
 const POSITIONAL = /^\d{4}-?\d{2}-?\d{2}[.\-_/]\d{1,4}$/;
+const POSITIONAL_LENGTH = { min: 10, max: 15 };
 
-export function isPositional(id: string): boolean {
-  return POSITIONAL.test(id);
-}
-
-/** The ids of one response that occur twice in it. */
-export function repeatedIds(observations: readonly Observation[]): ReadonlySet<string> {
-  const seen = new Set<string>();
-  const repeated = new Set<string>();
-  for (const { providerId } of observations) {
-    if (providerId === undefined) continue;
-    if (seen.has(providerId)) repeated.add(providerId);
-    else seen.add(providerId);
-  }
-  return repeated;
+/** Whether an id can name a payment at all; whether it is believed is for the trust to say. */
+export function isUsable(id: string): boolean {
+  if (id.length < POSITIONAL_LENGTH.min || id.length > POSITIONAL_LENGTH.max) return id !== '';
+  return !POSITIONAL.test(id);
 }
 
 export type TrustLevel = 'unknown' | 'mixed' | 'stable' | 'unstable';

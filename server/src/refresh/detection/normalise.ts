@@ -49,18 +49,23 @@ export function sim(a: string, b: string, wordsOf: (normalised: string) => Reado
   return Math.max(contained, (overlap / few.size + overlap / many.size) / 2);
 }
 
+const ZERO = '0'.charCodeAt(0);
 const MS_PER_DAY = 86_400_000;
 
 /** Days since 1970-01-01 of a calendar date; calendar arithmetic, no time zone. */
 export function dayNumber(date: CalendarDate): number {
-  const year = Number(date.slice(0, 4));
-  const month = Number(date.slice(5, 7));
-  const day = Number(date.slice(8, 10));
+  const year = 100 * twoDigits(date, 0) + twoDigits(date, 2);
+  const month = twoDigits(date, 5);
+  const day = twoDigits(date, 8);
   const shifted = month <= 2 ? year - 1 : year;
   const era = Math.floor(shifted / 400);
   const yearOfEra = shifted - era * 400;
   const dayOfYear = Math.floor((153 * (month > 2 ? month - 3 : month + 9) + 2) / 5) + day - 1;
   return era * 146_097 + yearOfEra * 365 + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100) + dayOfYear - 719_468;
+}
+
+function twoDigits(text: string, at: number): number {
+  return (text.charCodeAt(at) - ZERO) * 10 + text.charCodeAt(at + 1) - ZERO;
 }
 
 export function calendarDate(dayNumber: number): CalendarDate {

@@ -3,22 +3,6 @@ import { equal } from '../../base/money.ts';
 import { type Group, groupByContent } from './content-groups.ts';
 import { byContent, type Fetched, type Matching, pair, type Stored, similarity, textOf } from './entries.ts';
 import { collapse } from './normalise.ts';
-import type { Trust } from './types.ts';
-
-/** What this response teaches about ids: rows whose content is unique on both sides are the same payment for certain. */
-export function evidenceOnIds(groups: readonly Group[]): Trust {
-  let agreements = 0;
-  let disagreements = 0;
-  for (const { stored, fetched } of groups) {
-    if (stored.length !== 1 || fetched.length !== 1) continue;
-    const before = stored[0]!.id;
-    const now = fetched[0]!.id;
-    if (before === null || now === null) continue;
-    if (before === now) agreements += 1;
-    else disagreements += 1;
-  }
-  return { agreements, disagreements };
-}
 
 /** Stored rows by bank id: current ids, and earlier ones. */
 export type IdIndex = { readonly current: ReadonlyMap<string, Stored>; readonly aliases: ReadonlyMap<string, Stored> };
@@ -130,13 +114,13 @@ function amountChangedUnderStableId({ trust }: Matching, stored: Stored, fetched
 }
 
 /** S3: equal content, as a multiset. First by the label as it stands, then by the normalised one. */
-export function matchContent(matching: Matching, groups: readonly Group[]): void {
-  for (const found of groups) pairGroup(matching, found);
-  const live = matching.live.filter((entry) => !entry.taken);
-  if (live.length === 0) return;
-  const fetched = matching.fetched.filter((entry) => !entry.taken);
-  if (fetched.length === 0) return;
-  for (const found of groupByContent(live, fetched, textOf)) pairGroup(matching, found);
+export function matchContent(matching: Matching): void {
+  for (const label of [(entry: Stored | Fetched) => entry.rawText, textOf]) {
+    const live = matching.live.filter((entry) => !entry.taken);
+    const fetched = live.length === 0 ? [] : matching.fetched.filter((entry) => !entry.taken);
+    if (fetched.length === 0) return;
+    for (const found of groupByContent(live, fetched, label)) pairGroup(matching, found);
+  }
 }
 
 /**

@@ -2,8 +2,9 @@
 import { type Money, toNumber } from '../../base/money.ts';
 import { leftovers } from './cells.ts';
 import { amountKey, amountOf, byContent, type Fetched, type Matching, movable, pair, type Stored, similarity, textOf } from './entries.ts';
+import { dayNumber } from './normalise.ts';
 import { mayStillBook } from './stages-certain.ts';
-import type { Stage } from './types.ts';
+import type { Stage, StoredTransaction } from './types.ts';
 import { vouchesFor } from './window.ts';
 
 /** How much a tip, a fuel hold or an exchange rate moves the amount at booking. */
@@ -130,15 +131,23 @@ export function matchReturned(matching: Matching): void {
 export const LARGE_ROWS = 5;
 export const LARGE_SHARE = 0.2;
 
+/** The booked rows that the list vouches for, found or not. */
+export function coveredRows({ live, settled, window }: Matching): number {
+  const inside = (rows: readonly StoredTransaction[]) =>
+    rows.reduce((count, row) => count + Number(row.status === 'booked' && vouchesFor(window, 'booked', dayNumber(row.date))), 0);
+  return inside(settled) + inside(live.map(({ row }) => row));
+}
+
 /** S7: the bank renamed its rows at large; amount and date alone pair them, where the numbers of rows agree. */
 export function matchRelabelled(matching: Matching): void {
-  if (!matching.window.coverage.bookedComplete) return;
-  const covered = matching.live.filter((entry) => entry.status === 'booked' && vouchesFor(matching.window, 'booked', entry.day));
-  const stored = covered.filter((entry) => !entry.taken);
-  if (stored.length <= Math.max(LARGE_ROWS, LARGE_SHARE * covered.length)) return;
+  const { window, live } = matching;
+  if (!window.coverage.bookedComplete) return;
+  const stored = live.filter((entry) => !entry.taken && entry.status === 'booked' && vouchesFor(window, 'booked', entry.day));
+  if (stored.length <= LARGE_ROWS || stored.length <= LARGE_SHARE * coveredRows(matching)) return;
   const booked = matching.fetched.filter((entry) => entry.status === 'booked');
   const fetched = booked.filter((entry) => !entry.taken).sort(byContent);
-  if (fetched.length <= Math.max(LARGE_ROWS, LARGE_SHARE * booked.length)) return;
+  const settled = matching.settled.reduce((count, { status }) => count + Number(status === 'booked'), 0);
+  if (fetched.length <= Math.max(LARGE_ROWS, LARGE_SHARE * (booked.length + settled))) return;
   const groups = new Map<string, { readonly stored: Stored[]; readonly fetched: Fetched[] }>();
   const groupOf = (entry: Stored | Fetched) => {
     const key = `${entry.day} ${amountKey(entry)}`;

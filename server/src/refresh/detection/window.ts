@@ -1,5 +1,6 @@
 /** What a list vouches for: where the absence of a stored row says something. */
 import type { Batch, Coverage } from '../../connectors/connector.ts';
+import { statedDate } from './content-index.ts';
 import { dayNumber } from './normalise.ts';
 import type { TransactionStatus } from './types.ts';
 
@@ -17,7 +18,7 @@ export function windowOf({ coverage, observations }: Batch): Window {
   let oldest = Number.POSITIVE_INFINITY;
   if (coverage.edgeExclusive) {
     for (const observation of observations) {
-      const date = observation.bookingDate ?? observation.transactionDate ?? observation.valueDate;
+      const date = statedDate(observation);
       if (date !== undefined && observation.status === 'booked') oldest = Math.min(oldest, dayNumber(date));
     }
   }
