@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { runDeliveryBench } from './delivery.ts';
 import { type Figure, printFigures } from './figures.ts';
 import { runIdleBench } from './idle.ts';
+import { runMatcherBench } from './matcher.ts';
 import { runRefreshBench } from './refresh.ts';
 
 type Engine = 'sqlite' | 'postgres';
@@ -19,7 +20,8 @@ const { values: flags } = parseArgs({
 });
 const engines = (['sqlite', 'postgres'] as const).filter((engine) => flags.engine === undefined || flags.engine === engine);
 
-const figures: Figure[] = [];
+/** The matcher knows no engine. */
+const figures: Figure[] = await runMatcherBench({ short: flags.short });
 for (const bench of BENCHES) {
   for (const engine of engines) figures.push(...(await bench({ engine, short: flags.short })));
 }

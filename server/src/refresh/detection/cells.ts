@@ -31,29 +31,31 @@ export function bucketed(
   bucketOf: (entry: Stored | Fetched) => string,
   kindOf: (entry: Stored | Fetched) => string,
 ): Bucket[] {
-  const buckets = new Map<string, { readonly stored: Map<string, Cell<Stored>>; readonly fetched: Map<string, Cell<Fetched>> }>();
-  for (const entry of stored) {
-    const key = bucketOf(entry);
-    const bucket = buckets.get(key) ?? { stored: new Map(), fetched: new Map() };
-    buckets.set(key, bucket);
-    put(bucket.stored, entry, kindOf(entry));
-  }
+  const buckets = new Map<string, { readonly stored: Stored[]; readonly fetched: Fetched[] }>();
   for (const entry of fetched) {
-    const bucket = buckets.get(bucketOf(entry));
-    if (bucket !== undefined) put(bucket.fetched, entry, kindOf(entry));
+    const key = bucketOf(entry);
+    const bucket = buckets.get(key);
+    if (bucket === undefined) buckets.set(key, { stored: [], fetched: [entry] });
+    else bucket.fetched.push(entry);
   }
+  for (const entry of stored) buckets.get(bucketOf(entry))?.stored.push(entry);
   const found: Bucket[] = [];
   for (const bucket of buckets.values()) {
-    if (bucket.fetched.size > 0) found.push({ stored: [...bucket.stored.values()], fetched: [...bucket.fetched.values()] });
+    if (bucket.stored.length > 0) found.push({ stored: cellsOf(bucket.stored, kindOf), fetched: cellsOf(bucket.fetched, kindOf) });
   }
   return found;
 }
 
-function put<Entry extends Stored | Fetched>(cells: Map<string, Cell<Entry>>, entry: Entry, kind: string): void {
-  const key = `${entry.status} ${entry.day} ${entry.id !== null} ${kind}`;
-  const cell = cells.get(key);
-  if (cell !== undefined) cell.entries.push(entry);
-  else cells.set(key, { order: cells.size, status: entry.status, day: entry.day, hasId: entry.id !== null, entries: [entry], used: 0 });
+function cellsOf<Entry extends Stored | Fetched>(entries: readonly Entry[], kindOf: (entry: Entry) => string): Cell<Entry>[] {
+  const cells = new Map<string, Cell<Entry>>();
+  for (const entry of entries) {
+    const { status, day, id } = entry;
+    const key = entries.length === 1 ? '' : `${status} ${day} ${id !== null} ${kindOf(entry)}`;
+    const cell = cells.get(key);
+    if (cell !== undefined) cell.entries.push(entry);
+    else cells.set(key, { order: cells.size, status, day, hasId: id !== null, entries: [entry], used: 0 });
+  }
+  return [...cells.values()];
 }
 
 export function exhausted(cell: Cell<unknown>): boolean {

@@ -1,24 +1,21 @@
-/** Live and fetched rows by equal content: status, amount, currency, date and label. The hot path of an unchanged refresh. */
-import { amountOf, type Fetched, type Stored } from './entries.ts';
+/** Working rows by equal content: status, amount, currency, date and normalised label. */
+import { contentHash } from './content-index.ts';
+import { amountOf, type Fetched, type Stored, textOf } from './entries.ts';
 
 export type Group = { readonly stored: Stored[]; readonly fetched: Fetched[]; readonly next: Group | null; readonly position: number };
 
-/** Beyond this many contents under one hash (one amount on one day), full keys find the group. */
+/** Beyond this many contents under one hash, full keys find the group. */
 const CHAIN_MAX = 8;
 
 /** Only contents that are stored make a group: a fetched row of any other content pairs with none. */
-export function groupByContent(
-  live: readonly Stored[],
-  fetched: readonly Fetched[],
-  label: (entry: Stored | Fetched) => string,
-): readonly Group[] {
+export function groupByContent(live: readonly Stored[], fetched: readonly Fetched[]): readonly Group[] {
   const groups: Group[] = [];
   // Whole numbers are several times cheaper as keys than texts joined for the purpose.
   const heads = new Map<number, Group>();
   const crowd = new Map<string, Group>();
   const find = (head: Group | null, entry: Stored | Fetched): Group | null => {
-    for (let group = head; group !== null; group = group.next) if (alike(group.stored[0]!, entry, label)) return group;
-    return head !== null && head.position === CHAIN_MAX ? (crowd.get(fullKey(entry, label)) ?? null) : null;
+    for (let group = head; group !== null; group = group.next) if (alike(group.stored[0]!, entry)) return group;
+    return head !== null && head.position === CHAIN_MAX ? (crowd.get(fullKey(entry)) ?? null) : null;
   };
   for (const entry of live) {
     const hash = hashOf(entry);
@@ -31,7 +28,7 @@ export function groupByContent(
     const position = head === null ? 1 : head.position + 1;
     const group: Group = { stored: [entry], fetched: [], next: head, position };
     groups.push(group);
-    if (position > CHAIN_MAX) crowd.set(fullKey(entry, label), group);
+    if (position > CHAIN_MAX) crowd.set(fullKey(entry), group);
     else heads.set(hash, group);
   }
   for (const entry of fetched) {
@@ -40,11 +37,12 @@ export function groupByContent(
   return groups;
 }
 
+/** A whole number that needs no box as the key of a map. */
 function hashOf(entry: Stored | Fetched): number {
-  return (Math.imul(amountOf(entry).minor | 0, 0x9e3779b1) ^ Math.imul(entry.day, 0x85ebca6b)) >> 2;
+  return contentHash(entry.status, amountOf(entry).minor, entry.day, textOf(entry)) >> 2;
 }
 
-function alike(a: Stored, b: Stored | Fetched, label: (entry: Stored | Fetched) => string): boolean {
+function alike(a: Stored, b: Stored | Fetched): boolean {
   const left = a.row.amount;
   const right = amountOf(b);
   return (
@@ -53,11 +51,11 @@ function alike(a: Stored, b: Stored | Fetched, label: (entry: Stored | Fetched) 
     a.status === b.status &&
     left.exponent === right.exponent &&
     left.currency === right.currency &&
-    label(a) === label(b)
+    textOf(a) === textOf(b)
   );
 }
 
-function fullKey(entry: Stored | Fetched, label: (entry: Stored | Fetched) => string): string {
+function fullKey(entry: Stored | Fetched): string {
   const { minor, exponent, currency } = amountOf(entry);
-  return `${minor} ${exponent} ${entry.day} ${currency} ${entry.status} ${label(entry)}`;
+  return `${minor} ${exponent} ${entry.day} ${currency} ${entry.status} ${textOf(entry)}`;
 }

@@ -3,6 +3,7 @@
  * instead of a record for each row, because this is what every refresh pays for every row, changed or not.
  */
 import type { Observation } from '../../connectors/connector.ts';
+import { dayNumber } from './normalise.ts';
 import type { StoredTransaction } from './types.ts';
 
 /** Positions in the two lists; a content is named by the first stored row that has it. */
@@ -60,7 +61,7 @@ function openTable(stored: readonly StoredTransaction[]): Table {
   const crowd = new Map<string, number>();
   return {
     find: (status, amount, date, label, position) => {
-      const hash = hashOf(status, amount.minor, date, label);
+      const hash = contentHash(status, amount.minor, dayNumber(date), label);
       const slot = hash & (capacity - 1);
       let alike = 0;
       for (let link = heads[slot]!; link !== 0; link = next[link - 1]!) {
@@ -98,9 +99,7 @@ function openTable(stored: readonly StoredTransaction[]): Table {
 const HASHED_LAST = 24;
 const HASHED_FIRST = 8;
 
-function hashOf(status: string, minor: number, date: string, label: string): number {
-  // The two characters of the day and the last of the month and of the year tell the dates of a window apart.
-  const day = (date.charCodeAt(9) + 10 * date.charCodeAt(8) + 100 * date.charCodeAt(6) + 1_000 * date.charCodeAt(3)) | 0;
+export function contentHash(status: string, minor: number, day: number, label: string): number {
   let hash = Math.imul(minor | 0, 0x9e3779b1) ^ Math.imul(day + status.length, 0x85ebca6b) ^ label.length;
   const tail = Math.max(0, label.length - HASHED_LAST);
   for (let at = 0; at < tail && at < HASHED_FIRST; at += 1) hash = Math.imul(hash, 31) + label.charCodeAt(at);

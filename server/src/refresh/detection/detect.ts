@@ -95,7 +95,7 @@ function applyBatch(progress: Progress, batch: Batch, { fullRefresh, now }: Dete
   progress.breaker = judgement.breaker;
   progress.idConflicts += matching.idConflicts;
   progress.anomalies.push(...matching.anomalies);
-  return withSingleOwners(changes.concat(judgement.changes), progress.rows);
+  return withSingleOwners(changes.concat(judgement.changes), matching);
 }
 
 function runStages(matching: Matching): void {
@@ -140,7 +140,7 @@ function creations(matching: Matching, progress: Progress): Change[] {
 }
 
 /** An id belongs to one row: whoever carried an id that another row has now, or had before, loses it. */
-function withSingleOwners(changes: readonly Change[], rows: readonly StoredTransaction[]): readonly Change[] {
+function withSingleOwners(changes: readonly Change[], { live, dead, settled, trust }: Matching): readonly Change[] {
   const owners = new Map<string, number>();
   for (const { before, after } of changes) {
     if (after.providerId !== null && after.providerId !== before?.providerId) owners.set(after.providerId, after.id);
@@ -154,9 +154,14 @@ function withSingleOwners(changes: readonly Change[], rows: readonly StoredTrans
     if (gone === undefined) lost.set(row, new Set([id]));
     else gone.add(id);
   };
-  for (const row of rows) {
+  for (const { row } of [...live, ...dead]) {
     if (row.providerId !== null) lose(row, row.providerId);
     for (const alias of row.aliases) lose(row, alias);
+  }
+  for (const row of settled) {
+    // Where ids are believed, the present id of a settled row was shown with it and with no other.
+    if (trust === 'unstable' && row.providerId !== null) lose(row, row.providerId);
+    if (row.aliases.length > 0) for (const alias of row.aliases) lose(row, alias);
   }
   if (lost.size === 0) return changes;
   const result = changes.map((change): Change => {

@@ -22,9 +22,12 @@ export function norm(text: string): string {
     .trim();
 }
 
+/** Visible ASCII with single spaces: nothing to level. */
+const LEVEL = /^[!-~]+(?: [!-~]+)*$/;
+
 /** A label as it is compared for `updated`: only Unicode form and white space are levelled. */
 export function collapse(text: string): string {
-  return text.normalize('NFC').replace(/\s+/g, ' ').trim();
+  return LEVEL.test(text) ? text : text.normalize('NFC').replace(/\s+/g, ' ').trim();
 }
 
 const CONTAINED_SIMILARITY = 0.9;

@@ -1,7 +1,7 @@
 /** The stages that rest on what the bank says or on equal content: corrections, S1, S2, S3. */
 import { equal } from '../../base/money.ts';
 import { type Group, groupByContent } from './content-groups.ts';
-import { byContent, type Fetched, type Matching, pair, type Stored, similarity, textOf } from './entries.ts';
+import { byContent, type Fetched, type Matching, pair, type Stored, similarity } from './entries.ts';
 import { collapse } from './normalise.ts';
 
 /** Stored rows by bank id: current ids, and earlier ones. */
@@ -113,30 +113,27 @@ function amountChangedUnderStableId({ trust }: Matching, stored: Stored, fetched
   return near && amount.currency === stored.row.amount.currency && !equal(amount, stored.row.amount);
 }
 
-/** S3: equal content, as a multiset. First by the label as it stands, then by the normalised one. */
+/** S3: equal content, as a multiset. */
 export function matchContent(matching: Matching): void {
-  for (const label of [(entry: Stored | Fetched) => entry.rawText, textOf]) {
-    const live = matching.live.filter((entry) => !entry.taken);
-    const fetched = live.length === 0 ? [] : matching.fetched.filter((entry) => !entry.taken);
-    if (fetched.length === 0) return;
-    for (const found of groupByContent(live, fetched, label)) pairGroup(matching, found);
-  }
+  const live = matching.live.filter((entry) => !entry.taken);
+  const fetched = live.length === 0 ? [] : matching.fetched.filter((entry) => !entry.taken);
+  if (fetched.length === 0) return;
+  for (const found of groupByContent(live, fetched)) pairGroup(matching, found);
 }
 
 /**
  * Pairs the rows of one content key: those equal in all compared fields first, then those with the same running
- * balance, then in order. (Rows with the same believed id are gone: S2 took them.)
+ * balance, then those with the same label, then in order. (Rows with the same believed id are gone: S2 took them.)
  */
 function pairGroup(matching: Matching, { stored, fetched }: Group): void {
   if (fetched.length === 0) return;
   if (stored.length === 1 && fetched.length === 1) {
-    if (!stored[0]!.taken && !fetched[0]!.taken) pair(matching, stored[0]!, fetched[0]!, 'content');
+    pair(matching, stored[0]!, fetched[0]!, 'content');
     return;
   }
-  let before = stored.filter((entry) => !entry.taken);
-  let now = fetched.filter((entry) => !entry.taken);
-  if (before.length === 0 || now.length === 0) return;
-  now.sort(byContent);
+  let before: readonly Stored[] = stored;
+  let now: readonly Fetched[] = fetched;
+  now = now.toSorted(byContent);
   for (const [ofStored, ofFetched] of PREFERENCES) {
     const waiting = new Map<string, Stored[]>();
     for (const entry of before.toReversed()) {
@@ -168,5 +165,6 @@ const PREFERENCES: readonly [(entry: Stored) => string | null, (entry: Fetched) 
   [(entry) => `${storedFields(entry)} ${storedBalance(entry)}`, (entry) => `${fetchedFields(entry)} ${fetchedBalance(entry)}`],
   [storedFields, fetchedFields],
   [storedBalance, fetchedBalance],
+  [(entry) => collapse(entry.rawText), (entry) => collapse(entry.rawText)],
   [() => '', () => ''],
 ];

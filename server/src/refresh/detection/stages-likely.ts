@@ -20,14 +20,10 @@ export function matchMovedDates(matching: Matching): void {
     () => '',
   );
   for (const bucket of buckets) {
-    const byDay = cellsByDay(bucket.stored);
     const candidates: Candidate[] = [];
-    for (const cell of bucket.fetched) {
-      for (let days = -DAYS_MAX; days <= DAYS_MAX; days += 1) {
-        for (const found of byDay.get(cell.day - days) ?? []) {
-          if (compatible(matching, found, cell, BOOKED_DAYS_MAX)) candidates.push({ stored: found, fetched: cell, days, similarity: 1 });
-        }
-      }
+    for (const [before, now] of nearby(bucket)) {
+      if (compatible(matching, before, now, BOOKED_DAYS_MAX))
+        candidates.push({ stored: before, fetched: now, days: now.day - before.day, similarity: 1 });
     }
     pairCandidates(matching, candidates, 'date_moved');
   }
@@ -61,18 +57,28 @@ export function matchDriftedLabels(matching: Matching): void {
 
 /** The pairs of cells within reach of each other, or null when they are more than {@link COMPARISONS_MAX}. */
 function nearCells(matching: Matching, bucket: Bucket): Candidate[] | null {
-  const byDay = cellsByDay(bucket.stored);
   const near: Candidate[] = [];
-  for (const cell of bucket.fetched) {
-    for (let days = -DAYS_MAX; days <= DAYS_MAX; days += 1) {
-      for (const found of byDay.get(cell.day - days) ?? []) {
-        if (!compatible(matching, found, cell, DRIFTED_BOOKED_DAYS_MAX)) continue;
-        if (near.length === COMPARISONS_MAX) return null;
-        near.push({ stored: found, fetched: cell, days, similarity: 0 });
-      }
-    }
+  for (const [before, now] of nearby(bucket)) {
+    if (!compatible(matching, before, now, DRIFTED_BOOKED_DAYS_MAX)) continue;
+    if (near.length === COMPARISONS_MAX) return null;
+    near.push({ stored: before, fetched: now, days: now.day - before.day, similarity: 0 });
   }
   return near;
+}
+
+/** The pairs of a stored and a fetched cell that are at most {@link DAYS_MAX} apart. */
+function* nearby({ stored, fetched }: Bucket): Generator<readonly [Cell<Stored>, Cell<Fetched>]> {
+  const alone = stored.length === 1 ? stored[0]! : null;
+  const byDay = alone === null ? cellsByDay(stored) : null;
+  for (const now of fetched) {
+    if (alone !== null) {
+      if (Math.abs(now.day - alone.day) <= DAYS_MAX) yield [alone, now];
+      continue;
+    }
+    for (let days = -DAYS_MAX; days <= DAYS_MAX; days += 1) {
+      for (const before of byDay!.get(now.day - days) ?? []) yield [before, now];
+    }
+  }
 }
 
 function cellsByDay(cells: readonly Cell<Stored>[]): ReadonlyMap<number, Cell<Stored>[]> {
