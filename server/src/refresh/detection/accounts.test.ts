@@ -72,10 +72,44 @@ describe('missing accounts', () => {
 
   test('an empty list, or one that loses more than half of three, is an anomaly', () => {
     const empty = matchAccounts(stored, [], true, NOON);
-    assert.deepEqual([empty.missing, empty.anomaly], [[], { kind: 'accounts_lost', lost: 2, known: 2 }]);
+    assert.deepEqual(empty.anomaly, { kind: 'accounts_lost', lost: 2, known: 2 });
+    assert.deepEqual(
+      empty.missing.map(({ absences, deleted }) => [absences, deleted]),
+      [
+        [1, false],
+        [1, false],
+      ],
+    );
     const three = [known(1), known(2), known(3)];
     assert.equal(matchAccounts(three, [seen(1)], true, NOON).anomaly?.lost, 2);
     assert.equal(matchAccounts(three, [seen(1), seen(2)], true, NOON).anomaly, null);
     assert.equal(matchAccounts([], [], true, NOON).anomaly, null);
+  });
+
+  test('so many at once are deleted when the list has said so for a weekend, and by no fewer than four lists', () => {
+    const three = [known(1), known(2), known(3)];
+    const seenAt = (hours: readonly number[], listed: (hour: number) => ObservedAccount[]) => {
+      let accounts: readonly StoredAccount[] = three;
+      const told: string[] = [];
+      for (const hour of hours) {
+        const { missing, matched, anomaly } = matchAccounts(accounts, listed(hour), true, NOON + hour * HOUR_MS);
+        const found = new Set(matched.map((match) => match.stored.id));
+        accounts = accounts.map((account) => {
+          if (found.has(account.id)) return { ...account, absentSince: null, absences: 0 };
+          const { absentSince, absences, deleted } = missing.find((entry) => entry.stored.id === account.id)!;
+          return { ...account, absentSince, absences, deletedAt: deleted ? NOON + hour * HOUR_MS : null };
+        });
+        accounts = accounts.filter(({ deletedAt }) => deletedAt === null);
+        told.push(`${hour}: ${accounts.length}${anomaly === null ? '' : ' anomaly'}`);
+      }
+      return told;
+    };
+    const closed = seenAt([0, 12, 24, 36, 48, 60, 72, 84], () => [seen(1)]);
+    assert.deepEqual(closed.slice(-3), ['60: 3 anomaly', '72: 1', '84: 1']);
+    assert.deepEqual(seenAt([0, 70, 90], () => [seen(1)]).at(-1), '90: 3 anomaly');
+    assert.deepEqual(seenAt([0, 24, 48, 72], () => []).at(-1), '72: 0');
+    // One list that has them in between begins the weekend again.
+    const flapping = seenAt([0, 24, 48, 72, 96], (hour) => (hour === 48 ? [seen(1), seen(2), seen(3)] : []));
+    assert.equal(flapping.at(-1), '96: 3 anomaly');
   });
 });

@@ -36,9 +36,9 @@ export type MissingAccount = {
 export type AccountOutcome = {
   readonly matched: readonly AccountMatch[];
   readonly created: readonly ObservedAccount[];
-  /** Accounts that a list worth believing lacks; empty where the list is not. */
+  /** Accounts that a complete list lacks. While there is an anomaly none of them is deleted, but their absence is remembered. */
   readonly missing: readonly MissingAccount[];
-  /** The list lacks more than an account holder closes at once: nothing is concluded, item status 1003. */
+  /** The list lacks more than an account holder closes at once: nothing is concluded yet, item status 1003. */
   readonly anomaly: { readonly kind: 'accounts_lost'; readonly lost: number; readonly known: number } | null;
 };
 
@@ -62,12 +62,14 @@ export function matchAccounts(
   }
   const known = stored.filter(({ deletedAt }) => deletedAt === null);
   const lost = known.filter((account) => open.has(account));
-  const anomaly = listComplete && isImplausible(known.length, lost.length, observed.length);
+  const missing = listComplete ? lost.map((account) => judge(account, now)) : [];
+  const unproven = missing.filter((account) => !isLongGone(account, now));
+  const anomaly = isImplausible(known.length, unproven.length, observed.length);
   return {
     matched: observed.flatMap((account) => matched.get(account) ?? []),
     created: observed.filter((account) => !matched.has(account)),
-    missing: listComplete && !anomaly ? lost.map((account) => judge(account, now)) : [],
-    anomaly: anomaly ? { kind: 'accounts_lost', lost: lost.length, known: known.length } : null,
+    missing: anomaly ? missing.map((account) => ({ ...account, deleted: isLongGone(account, now) })) : missing,
+    anomaly: anomaly ? { kind: 'accounts_lost', lost: unproven.length, known: known.length } : null,
   };
 }
 
@@ -175,4 +177,12 @@ function judge(stored: StoredAccount, now: number): MissingAccount {
   const absentSince = stored.absentSince ?? now;
   const absences = stored.absences + 1;
   return { stored, absentSince, absences, deleted: absences >= ABSENCES_MIN && now - absentSince >= ABSENT_MS };
+}
+
+/** A loss of most accounts is believed once it has outlived a bank's weekend: docs/decisions has the reasons. */
+const LONG_GONE_MS = 68 * 3_600_000;
+const LONG_GONE_ABSENCES_MIN = 4;
+
+function isLongGone({ absences, absentSince }: MissingAccount, now: number): boolean {
+  return absences >= LONG_GONE_ABSENCES_MIN && now - absentSince >= LONG_GONE_MS;
 }

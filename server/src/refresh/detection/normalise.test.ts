@@ -10,6 +10,7 @@ test('a label is compared without case, accents, punctuation, dates and masked c
   assert.equal(norm('MONOPRIX 2026-03-12'), 'MONOPRIX');
   assert.equal(norm('FRAIS 12.50'), 'FRAIS 12 50');
   assert.equal(norm('Оплата №7'), 'ОПЛАТА NO7');
+  assert.equal(norm('CB*1234 VISA**5678 A*B*9012 ****3456 AXX7890'), 'A A');
 });
 
 test('likeness counts shared words, and containment is nearly sameness', () => {

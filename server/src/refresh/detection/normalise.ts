@@ -5,12 +5,15 @@ const PLAIN = /^[A-Z0-9]+(?: [A-Z0-9]+)*$/;
 const DIACRITICS = /\p{M}+/gu;
 /** `12.03`, `12/03/26`, `2026-03-12`; an amount such as `12.50` is no date. */
 const DATES = /(?<![\d.,/-])(?:\d{4}-\d{2}-\d{2}|(?:0?[1-9]|[12]\d|3[01])[./](?:0?[1-9]|1[0-2])(?:[./](?:\d{4}|\d{2}))?)(?![\d/]|[.,]\d)/g;
-/** `XXXX1234`, `CB*1234`. */
-const MASKED_CARDS = /X{2,}\d{4}(?!\d)|[A-Z]*\*+ ?\d{4}(?!\d)/g;
+/** `XXXX1234`, `CB*1234`. A run of letters or stars is entered at its start only, so that long ones cost no square of their length. */
+const MASKED_CARDS = /(?<!X)X{2,}\d{4}(?!\d)|(?<![A-Z*])[A-Z]*\*+ ?\d{4}(?!\d)|(?<=\*)[A-Z]+\*+ ?\d{4}(?!\d)/g;
+/** Statement formats end at 500 characters or so; what a longer label says after this is not needed to recognise it. */
+const COMPARED_LENGTH_MAX = 1_000;
 const SEPARATORS = /[^\p{L}\p{N}]+/gu;
 
 /** A label without what banks change at will: case, accents, dates, masked card numbers, punctuation, spacing. */
 export function norm(text: string): string {
+  if (text.length > COMPARED_LENGTH_MAX) return norm(text.slice(0, COMPARED_LENGTH_MAX));
   if (PLAIN.test(text) && !text.includes('XX')) return text;
   return text
     .normalize('NFKD')
