@@ -12,6 +12,7 @@ import { createClientAddress } from './client-address.ts';
 import { type Config, OperatorError, serverLockFile, VERSION } from './config.ts';
 import { makeDataFolder } from './database.ts';
 import { type Delivery, startDelivery } from './delivery/delivery.ts';
+import { type Arrivals, createArrivals } from './events/arrivals.ts';
 import { createApi } from './http/api/app.ts';
 import { createConnect } from './http/connect/connect.ts';
 import { staticAssets } from './http/static/static.ts';
@@ -72,10 +73,11 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     delivery = startDelivery({ storage, vault, clock, policy, version: VERSION, log, nodeId: node.id });
     const worker = startRefreshWorker(services);
     const upkeep = startUpkeep(services);
+    const arrivals = createArrivals({ reader: storage });
     const state = { stopping: false };
 
     mountHealth(app, services, delivery, state);
-    mountPublic(app, config, services, worker, publicUrl);
+    mountPublic(app, config, services, { worker, arrivals }, publicUrl);
     extension?.mount(app);
     mountRest(app, services);
     complete = true;
@@ -90,6 +92,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
         // The inbox is a receiver of our own: while it is there, it must answer until the deliveries are drained.
         if (extension) await worked.then(() => running.stop(DRAIN_DELIVERIES_MS));
         extension?.close();
+        arrivals.close();
         await Promise.all([worked, closeHttp(http)]);
         if (!extension) await running.stop(DRAIN_DELIVERIES_MS);
       };
@@ -171,7 +174,14 @@ function mountHealth(app: Hono, { storage }: Services, delivery: Delivery, state
   });
 }
 
-function mountPublic(app: Hono, config: Config, services: Services, worker: RefreshWorker, publicUrl: string): void {
+function mountPublic(
+  app: Hono,
+  config: Config,
+  services: Services,
+  running: { worker: RefreshWorker; arrivals: Arrivals },
+  publicUrl: string,
+): void {
+  const { worker, arrivals } = running;
   const { storage, vault, clock, registry, log } = services;
   const addressOf = createClientAddress(config.trustedProxies);
   const edge = {
@@ -190,7 +200,7 @@ function mountPublic(app: Hono, config: Config, services: Services, worker: Refr
       onRefreshRequested: () => worker.wake(),
     }),
   );
-  app.route('/', createApi({ storage, clock, ...edge }));
+  app.route('/', createApi({ storage, clock, arrivals, ...edge }));
   app.route(
     '/',
     createV2({

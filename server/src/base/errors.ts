@@ -13,6 +13,10 @@ export const ERRORS = {
   not_found: { status: 404, message: "The requested resource doesn't exist" },
   method_not_allowed: { status: 405, message: 'This method is not allowed here' },
   conflict: { status: 409, message: 'The resource already exists' },
+  events_expired: {
+    status: 410,
+    message: 'Events after this position are kept no longer: start again without `after`, and read what you missed from /v2',
+  },
   payload_too_large: { status: 413, message: 'The request body is too large' },
   unsupported_media_type: { status: 415, message: 'The Content-Type must be application/json' },
   invalid_json: { status: 422, message: 'The request body is not valid JSON' },

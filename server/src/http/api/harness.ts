@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eachEngine } from '../../../test/support/engines.ts';
 import { type ApplicationCredentials, createApplication } from '../../access/applications.ts';
+import { type Arrivals, createArrivals, type Later } from '../../events/arrivals.ts';
 import { appendEvents } from '../../events/log.ts';
-import type { Storage } from '../../storage/storage.ts';
+import type { Storage, Writer } from '../../storage/storage.ts';
 import { createApi } from './app.ts';
 import type { Services } from './services.ts';
 
@@ -12,7 +13,8 @@ export const START = Date.parse('2023-07-26T09:10:16.058Z');
 
 export type House = {
   storage: Storage;
-  clock: { now(): number; advance(ms: number): void };
+  clock: DrivenClock;
+  arrivals: Arrivals;
   failures: unknown[];
   application(): Promise<Tenant>;
   fetch(path: string, init?: RequestInit): Promise<Response>;
@@ -27,17 +29,13 @@ export type Tenant = ApplicationCredentials & {
 };
 
 export function openHouse(storage: Storage, options: Partial<Services> = {}): House {
-  let now = START;
-  const clock = {
-    now: () => now,
-    advance: (ms: number) => {
-      now += ms;
-    },
-  };
+  const clock = drivenClock();
   const failures: unknown[] = [];
+  const arrivals = createArrivals({ reader: storage, later: clock.later });
   const app = createApi({
     storage,
     clock,
+    arrivals,
     publicUrl: 'http://127.0.0.1:4280',
     documentationUrl: 'https://docs.example/errors',
     clientAddress: (c) => c.req.header('X-Test-Address') ?? '192.0.2.1',
@@ -48,11 +46,52 @@ export function openHouse(storage: Storage, options: Partial<Services> = {}): Ho
   return {
     storage,
     clock,
+    arrivals,
     failures,
     fetch,
     application: async () => {
       const fields = { name: 'tenant', environment: 'sandbox', redirectUrl: null } as const;
       return tenant(await storage.transaction((tx) => createApplication(tx, fields, START)), fetch);
+    },
+  };
+}
+
+/** Moved only by the test, which runs what was put off until then. */
+export type DrivenClock = {
+  now(): number;
+  advance(ms: number): void;
+  later: Later;
+  /** Moves on by `ms` whenever something is put off for no longer, until the promise is settled. */
+  until<T>(promise: Promise<T>, ms: number): Promise<T>;
+};
+
+function drivenClock(): DrivenClock {
+  let now = START;
+  const timers = new Set<{ at: number; work: () => void }>();
+  return {
+    now: () => now,
+    advance(ms) {
+      now += ms;
+      for (const timer of [...timers].sort((a, b) => a.at - b.at)) {
+        if (timer.at <= now && timers.delete(timer)) timer.work();
+      }
+    },
+    async until(promise, ms) {
+      let settled = false;
+      const end = () => {
+        settled = true;
+      };
+      void promise.then(end, end);
+      while (!settled) {
+        if ([...timers].some(({ at }) => at - now <= ms)) this.advance(ms);
+        await new Promise(setImmediate);
+      }
+      return promise;
+    },
+    later(work, delayMs) {
+      const timer = { at: now + delayMs, work };
+      timers.add(timer);
+      return () => void timers.delete(timer);
     },
   };
 }
@@ -81,15 +120,17 @@ function tenant(credentials: ApplicationCredentials, fetch: House['fetch']): Ten
 
 /** `item.created` of each item, in one transaction, as a refresh commits them. */
 export async function addEvents(storage: Storage, application: { id: string }, items: readonly number[], at = START): Promise<void> {
-  await storage.transaction((tx) =>
-    appendEvents(
-      tx,
-      { applicationId: application.id, refreshId: null, committedAt: at },
-      items.map((itemId, index) => ({
-        draft: { type: 'item.created', itemId, userUuid: '9a95b38f-f98b-417a-988b-9d0d584893e7' },
-        timestamp: at + index,
-      })),
-    ),
+  await storage.transaction((tx) => appendCreated(tx, application, items, at));
+}
+
+export function appendCreated(tx: Writer, application: { id: string }, items: readonly number[], at: number): Promise<void> {
+  return appendEvents(
+    tx,
+    { applicationId: application.id, refreshId: null, committedAt: at },
+    items.map((itemId, index) => ({
+      draft: { type: 'item.created', itemId, userUuid: '9a95b38f-f98b-417a-988b-9d0d584893e7' },
+      timestamp: at + index,
+    })),
   );
 }
 

@@ -1,12 +1,15 @@
 /** What the management API is built from. The program constructs these once; nothing here is made by a request. */
 import type { Context } from 'hono';
 import type { Clock } from '../../base/clock.ts';
+import type { Arrivals } from '../../events/arrivals.ts';
 import type { Storage } from '../../storage/storage.ts';
 
 export type Services = {
   storage: Storage;
   /** Real time; the application's test clock is added where the wire shows it. */
   clock: Clock;
+  /** For those who wait for events. Whoever made it closes it. */
+  arrivals: Arrivals;
   /** Without a slash at its end. */
   publicUrl: string;
   /** The page of `docs/errors.md`, to which errors add `#type`; null where it is not published. */
