@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { findApplication } from '../access/applications.ts';
-import { isoTimestamp } from '../base/clock.ts';
+import { HOUR_MS, isoTimestamp, parseDuration } from '../base/clock.ts';
 import { OperatorError } from '../config.ts';
 import {
   createEndpoint,
@@ -11,32 +11,37 @@ import {
   rotateSecret,
   updateEndpoint,
 } from '../endpoints/endpoints.ts';
-import { ROTATION_OVERLAP_MS } from '../endpoints/secrets.ts';
-import { EVENT_TYPES } from '../events/catalogue.ts';
+import { ROTATION_OVERLAP_MS, ROTATION_OVERLAP_MS_MAX } from '../endpoints/secrets.ts';
+import { EVENT_TYPES, OPERATIONAL_TYPES } from '../events/catalogue.ts';
 import { appendTestEvent } from '../events/log.ts';
 import type { Services } from '../services.ts';
 import { describe, pickApplication, print, table, withServices } from './command.ts';
+import { addSettingOptions, readSettings, type SettingOptions, settingsJson, settingsLines } from './webhook-settings.ts';
 
 type Json = { json?: boolean };
 const TYPES = EVENT_TYPES.join(', ');
+const EVENTS_HELP = `comma-separated, of ${TYPES} (the default, or "all"), and ${OPERATIONAL_TYPES.join(', ')}`;
 
 export function addWebhookCommands(program: Command): void {
   const webhook = program.command('webhook').description('webhooks: where the events of an application go');
 
-  describe(
-    webhook,
-    'create',
-    'make a webhook; its signing secret is shown this once',
-    'webhook create --app CLIENT_ID --url https://example.com/webhooks --name Main --events item.created,item.refreshed',
+  addSettingOptions(
+    describe(
+      webhook,
+      'create',
+      'make a webhook; its signing secret is shown this once',
+      'webhook create --app CLIENT_ID --url https://example.com/webhooks --name Main --events item.created,item.refreshed',
+    ),
   )
     .option('--app <client-id>', 'the application; may be left out where there is only one')
     .requiredOption('--url <url>', 'where events are sent')
     .option('--name <name>', 'a name for people', 'Webhook')
-    .option('--events <types>', `comma-separated, of ${TYPES}; all by default`)
-    .action((options: Json & { app?: string; url: string; name: string; events?: string }) =>
+    .option('--events <types>', EVENTS_HELP)
+    .action((options: Json & SettingOptions & { app?: string; url: string; name: string; events?: string }) =>
       withServices(async ({ storage, vault, policy, clock }) => {
         const application = await pickApplication(storage, options.app);
-        const fields = { name: options.name, url: options.url, events: readTypes(options.events) ?? EVENT_TYPES };
+        const named = { name: options.name, url: options.url, events: readTypes(options.events) ?? EVENT_TYPES };
+        const fields = { ...named, ...readSettings(options) };
         const created = await createEndpoint({ storage, vault, now: clock.now() }, application.id, fields, policy);
         if (created.outcome !== 'created') throw new OperatorError(created.sentence, created.outcome === 'invalid' ? 2 : 1);
         print(options, { id: created.endpoint.id, secret: created.secret }, [
@@ -55,10 +60,10 @@ export function addWebhookCommands(program: Command): void {
         const endpoints = await listEndpoints(storage, application?.id ?? null);
         const rows = endpoints.map((row) => [
           row.id,
-          row.enabled ? 'on' : 'off',
+          stateOf(row),
           row.name,
           row.url,
-          row.events.length === EVENT_TYPES.length ? 'all' : row.events.join(','),
+          row.events.join() === EVENT_TYPES.join() ? 'all' : row.events.join(','),
         ]);
         const lines =
           endpoints.length === 0
@@ -68,29 +73,47 @@ export function addWebhookCommands(program: Command): void {
       }),
     );
 
-  describe(webhook, 'update <id>', 'change a webhook: only what is given', 'webhook update wh_... --events item.refreshed --disable')
+  describe(webhook, 'show <id>', 'show a webhook with its settings', 'webhook show wh_...').action((id: string, options: Json) =>
+    withServices(async ({ storage }) => {
+      const endpoint = await findEndpoint(storage, id);
+      if (!endpoint) throw unknown(id);
+      print(options, await shown(storage, endpoint), [
+        `Webhook ${id} "${endpoint.name}" is ${stateOf(endpoint)}: ${endpoint.url}`,
+        ...endpoint.events.map((type) => `  ${type}`),
+        ...settingsLines(endpoint),
+      ]);
+    }),
+  );
+
+  addSettingOptions(
+    describe(webhook, 'update <id>', 'change a webhook: only what is given', 'webhook update wh_... --events item.refreshed --disable'),
+  )
     .option('--url <url>', 'where events are sent')
     .option('--name <name>', 'a name for people')
-    .option('--events <types>', 'comma-separated')
+    .option('--events <types>', EVENTS_HELP)
     .option('--enable', 'send again')
     .option('--disable', 'stop sending; events are kept for later')
-    .action((id: string, options: Json & { url?: string; name?: string; events?: string; enable?: boolean; disable?: boolean }) =>
-      withServices(async ({ storage, vault, policy, clock }) => {
-        if (options.enable && options.disable) throw new OperatorError('Choose one of --enable and --disable.', 2);
-        const events = readTypes(options.events);
-        const change = {
-          ...(options.url === undefined ? {} : { url: options.url }),
-          ...(options.name === undefined ? {} : { name: options.name }),
-          ...(events === null ? {} : { events }),
-          ...(options.enable || options.disable ? { enabled: options.enable === true } : {}),
-        };
-        if (Object.keys(change).length === 0)
-          throw new OperatorError('Say what to change: --url, --name, --events, --enable or --disable.', 2);
-        const updated = await updateEndpoint({ storage, vault, now: clock.now() }, id, change, policy);
-        if (updated.outcome === 'not_found') throw unknown(id);
-        if (updated.outcome === 'invalid') throw new OperatorError(updated.sentence, 2);
-        print(options, await shown(storage, updated.endpoint), [`Webhook ${id} is changed.`]);
-      }),
+    .action(
+      (
+        id: string,
+        options: Json & SettingOptions & { url?: string; name?: string; events?: string; enable?: boolean; disable?: boolean },
+      ) =>
+        withServices(async ({ storage, vault, policy, clock }) => {
+          if (options.enable && options.disable) throw new OperatorError('Choose one of --enable and --disable.', 2);
+          const events = readTypes(options.events);
+          const change = {
+            ...(options.url === undefined ? {} : { url: options.url }),
+            ...(options.name === undefined ? {} : { name: options.name }),
+            ...(events === null ? {} : { events }),
+            ...(options.enable || options.disable ? { enabled: options.enable === true } : {}),
+            ...readSettings(options),
+          };
+          if (Object.keys(change).length === 0) throw new OperatorError('Say what to change: see npx pontage webhook update --help', 2);
+          const updated = await updateEndpoint({ storage, vault, now: clock.now() }, id, change, policy);
+          if (updated.outcome === 'not_found') throw unknown(id);
+          if (updated.outcome === 'invalid') throw new OperatorError(updated.sentence, 2);
+          print(options, await shown(storage, updated.endpoint), [`Webhook ${id} is changed.`]);
+        }),
     );
 
   describe(webhook, 'delete <id>', 'delete a webhook, with what waits for it', 'webhook delete wh_...').action(
@@ -104,20 +127,26 @@ export function addWebhookCommands(program: Command): void {
   describe(
     webhook,
     'rotate-secret <id>',
-    'make a new signing secret; the one before stays valid for 24 hours',
-    'webhook rotate-secret wh_...',
-  ).action((id: string, options: Json) =>
-    withServices(async ({ storage, vault, clock }) => {
-      const now = clock.now();
-      const secret = await rotateSecret({ storage, vault, now }, id);
-      if (secret === null) throw unknown(id);
-      const until = isoTimestamp(now + ROTATION_OVERLAP_MS);
-      print(options, { id, secret, previous_secret_expires_at: until }, [
-        `  Secret  ${secret}   (shown this once)`,
-        `Until ${until} both secrets sign each request.`,
-      ]);
-    }),
-  );
+    'make a new signing secret; the one before stays valid for a while',
+    'webhook rotate-secret wh_... --overlap 48h',
+  )
+    .option('--overlap <duration>', 'how long the secret before stays valid: 0s to 7d', `${ROTATION_OVERLAP_MS / HOUR_MS}h`)
+    .action((id: string, options: Json & { overlap: string }) =>
+      withServices(async ({ storage, vault, clock }) => {
+        const now = clock.now();
+        const overlapMs = parseDuration(options.overlap);
+        if (overlapMs === null || overlapMs > ROTATION_OVERLAP_MS_MAX) {
+          throw new OperatorError(`--overlap "${options.overlap}" must be a duration from 0s to 7d, e.g. 24h.`, 2);
+        }
+        const secret = await rotateSecret({ storage, vault, now }, id, overlapMs);
+        if (secret === null) throw unknown(id);
+        const until = isoTimestamp(now + overlapMs);
+        print(options, { id, secret, previous_secret_expires_at: until }, [
+          `  Secret  ${secret}   (shown this once)`,
+          overlapMs === 0 ? 'The secret before is no longer valid.' : `Until ${until} both secrets sign each request.`,
+        ]);
+      }),
+    );
 
   describe(webhook, 'test <id>', 'send a TEST_EVENT to a webhook', 'webhook test wh_...').action((id: string, options: Json) =>
     withServices(async (services) => {
@@ -146,9 +175,17 @@ async function shown(storage: Services['storage'], endpoint: Endpoint): Promise<
     url: endpoint.url,
     events: endpoint.events,
     enabled: endpoint.enabled,
+    disabled_reason: endpoint.disabledReason,
+    disabled_at: endpoint.disabledAt === null ? null : isoTimestamp(endpoint.disabledAt),
+    ...settingsJson(endpoint),
     created_at: isoTimestamp(endpoint.createdAt),
     updated_at: isoTimestamp(endpoint.updatedAt),
   };
+}
+
+function stateOf({ enabled, disabledReason }: Endpoint): string {
+  if (enabled) return 'on';
+  return disabledReason === null || disabledReason === 'owner' ? 'off' : `off (${disabledReason})`;
 }
 
 /** Null where nothing was said. */

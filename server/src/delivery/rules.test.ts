@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { DAY_MS } from '../base/clock.ts';
 import type { DeliverableEndpoint } from '../endpoints/endpoints.ts';
 import { checkRetryDelays } from '../endpoints/limits.ts';
+import { DEFAULT_SETTINGS } from '../endpoints/settings.ts';
 import { renderBody, TEST_EVENT, TEST_EVENT_CONTENT, TEST_EVENT_TIMESTAMP } from '../events/catalogue.ts';
 import type { LoggedEvent } from '../events/log.ts';
 import { createQueue } from './channels/queue.ts';
@@ -94,7 +95,7 @@ suite('retry', () => {
 
 suite('matching', () => {
   const endpoint = (id: string, versions: DeliverableEndpoint['versions'], applicationId = 'app'): DeliverableEndpoint => {
-    return { id, applicationId, url: 'http://receiver.example/', enabled: true, secrets: [], versions };
+    return { ...DEFAULT_SETTINGS, id, applicationId, url: 'http://receiver.example/', enabled: true, secrets: [], versions };
   };
 
   test('uses the version in force at the seq of the event, whenever it is read', () => {

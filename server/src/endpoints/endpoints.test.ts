@@ -1,12 +1,24 @@
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
+import { certificate, privateKey } from '../../test/support/certificates.ts';
 import { eachEngine } from '../../test/support/engines.ts';
 import { appendTestEvent, LANES, laneOf } from '../events/log.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import { createVault, deriveWrappingKey } from '../vault/vault.ts';
-import { createEndpoint, deleteEndpoint, findEndpoint, listEndpoints, loadEndpoints, rotateSecret, updateEndpoint } from './endpoints.ts';
+import {
+  createEndpoint,
+  deleteEndpoint,
+  disableEndpoint,
+  findEndpoint,
+  listEndpoints,
+  loadEndpoints,
+  rotateSecret,
+  updateEndpoint,
+} from './endpoints.ts';
 import { ROTATION_OVERLAP_MS } from './secrets.ts';
+import { DEFAULT_SETTINGS, type EndpointSettings } from './settings.ts';
 
 const POLICY = { allowLoopback: false, allowedRanges: [] };
 const FIELDS = { name: 'main', url: 'https://example.com/hooks', events: ['item.refreshed', 'item.created'] };
@@ -105,6 +117,84 @@ eachEngine('endpoints', (openStorage) => {
     assert.deepEqual(await secretsAt(21), [third, second]);
     assert.deepEqual(await secretsAt(20 + ROTATION_OVERLAP_MS), [third]);
     assert.equal(await rotateSecret(at(20), 'wh_none'), null);
+    const fourth = await rotateSecret(at(30), endpoint.id, 5);
+    assert.deepEqual([await secretsAt(34), await secretsAt(35)], [[fourth, third], [fourth]]);
+    const fifth = await rotateSecret(at(40), endpoint.id, 0);
+    assert.deepEqual(await secretsAt(40), [fifth]);
+  });
+
+  test('settings are shown without their secrets, given whole to delivery, and lie sealed', async (t) => {
+    const { storage, at } = await open(t);
+    const jwk = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'jwk' });
+    const settings: EndpointSettings = {
+      ordering: 'none',
+      concurrencyMax: 4,
+      ratePerS: 2.5,
+      deadlineMs: 5_000,
+      retryDelaysMs: [1_000, 60_000],
+      silentAfterMs: 7_200_000,
+      customHeaders: [['X-Api-Key', 'the key of the gateway']],
+      clientCertificate: { certificate: certificate('client'), key: privateKey('client') },
+      encryption: { key: jwk, alg: 'ECDH-ES+A256KW', enc: 'A256GCM' },
+    };
+    const created = await createEndpoint(at(1), APPLICATION, { ...FIELDS, ...settings }, POLICY);
+    assert.ok(created.outcome === 'created');
+    const { customHeaders, clientCertificate, ...plain } = settings;
+    const shown = await findEndpoint(storage, created.endpoint.id);
+    assert.deepEqual(shown, created.endpoint);
+    assert.deepEqual({ ...shown, ...plain }, shown);
+    assert.deepEqual([shown?.customHeaderNames, shown?.clientCertificate?.subject], [['X-Api-Key'], 'CN=pontage client']);
+    const rows = JSON.stringify(await storage.all(sql`select * from endpoints`));
+    for (const secret of [customHeaders[0]![1], clientCertificate!.key]) {
+      assert.ok(!JSON.stringify(shown).includes(secret) && !rows.includes(JSON.stringify(secret).slice(1, -1)));
+    }
+    const loaded = async () => (await loadEndpoints(at(2))).endpoints[0]!;
+    assert.deepEqual({ ...(await loaded()), ...settings }, await loaded());
+    const changed = await updateEndpoint(at(3), created.endpoint.id, { deadlineMs: null, customHeaders: [] }, POLICY);
+    assert.ok(changed.outcome === 'updated' && changed.endpoint.concurrencyMax === 4);
+    assert.deepEqual({ ...(await loaded()), ...settings, deadlineMs: null, customHeaders: [] }, await loaded());
+    const back = await updateEndpoint(at(4), created.endpoint.id, DEFAULT_SETTINGS, POLICY);
+    assert.ok(back.outcome === 'updated');
+    assert.deepEqual({ ...(await loaded()), ...DEFAULT_SETTINGS }, await loaded());
+  });
+
+  test('a setting that cannot be is refused, on its own as with others, and changes nothing', async (t) => {
+    const { storage, at, create } = await open(t);
+    const { endpoint } = await create();
+    const refused = await updateEndpoint(at(2), endpoint.id, { name: 'other', deadlineMs: 5 }, POLICY);
+    assert.ok(refused.outcome === 'invalid' && refused.field === 'deadlineMs');
+    const clientCertificate = { certificate: certificate('client'), key: privateKey('client') };
+    const plain = await createEndpoint(at(2), APPLICATION, { ...FIELDS, url: 'http://example.com/', clientCertificate }, POLICY);
+    assert.ok(plain.outcome === 'invalid' && plain.field === 'clientCertificate');
+    assert.deepEqual(await findEndpoint(storage, endpoint.id), endpoint);
+  });
+
+  test('secrets that cannot be read leave nothing to send with, and no header behind', async (t) => {
+    const { storage, at } = await open(t);
+    const created = await createEndpoint(at(1), APPLICATION, { ...FIELDS, customHeaders: [['X-Api-Key', 'value']] }, POLICY);
+    assert.ok(created.outcome === 'created');
+    const moved = JSON.stringify([['X-Api-Key', 'v1.AAAA']]);
+    await storage.transaction((tx) => tx.run(sql`update endpoints set custom_headers = ${moved}`));
+    const [loaded] = (await loadEndpoints(at(2))).endpoints;
+    assert.deepEqual([loaded?.secrets, loaded?.customHeaders], [[], []]);
+  });
+
+  test('one that is off says why and since when', async (t) => {
+    const { storage, at, create } = await open(t);
+    const { endpoint } = await create();
+    const state = async () => {
+      const found = await findEndpoint(storage, endpoint.id);
+      return [found?.enabled, found?.disabledReason, found?.disabledAt];
+    };
+    assert.deepEqual(await state(), [true, null, null]);
+    await updateEndpoint(at(5), endpoint.id, { enabled: false }, POLICY);
+    await updateEndpoint(at(6), endpoint.id, { enabled: false, name: 'other' }, POLICY);
+    assert.deepEqual(await state(), [false, 'owner', 5]);
+    await updateEndpoint(at(7), endpoint.id, { enabled: true }, POLICY);
+    assert.deepEqual(await state(), [true, null, null]);
+    assert.equal(await storage.transaction((tx) => disableEndpoint(tx, endpoint.id, 'gone', 8)), true);
+    assert.equal(await storage.transaction((tx) => disableEndpoint(tx, endpoint.id, 'failing', 9)), false);
+    assert.deepEqual(await state(), [false, 'gone', 8]);
   });
 
   test('a deleted endpoint is gone, with its key and its secrets', async (t) => {

@@ -1,39 +1,42 @@
 /** The webhooks of an application: where its events go, which ones, and under which secrets. */
 import { randomId } from '../base/random.ts';
-import { SUBSCRIBABLE_TYPES } from '../events/catalogue.ts';
 import { lockHeads } from '../events/log.ts';
 import { sql } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
 import type { Vault } from '../vault/vault.ts';
 import type { AddressPolicy } from './addresses.ts';
-import { checkUrl } from './guard.ts';
-import { issueSecret, type OpenSecret, openSecrets } from './secrets.ts';
+import { checkFields, type EndpointFields, orderedEvents, type Refused } from './fields.ts';
+import { issueSecret, type OpenSecret, openSecrets, ROTATION_OVERLAP_MS, readable } from './secrets.ts';
+import { DEFAULT_SETTINGS, type EndpointSettings, type ShownSettings } from './settings.ts';
+import { changeColumns, NO_COLUMNS, openSettings, type SettingsColumns, shownSettings } from './stored-settings.ts';
 
 /** Contract, section 1.1. */
 export const ENDPOINTS_PER_APPLICATION = 10;
-const NAME_CHARACTERS_MAX = 200;
 
+/** By its owner, by an answer 410, or after days of failing. */
+export type DisabledReason = 'owner' | 'gone' | 'failing';
 /** `events` are types of the catalogue, in its order; times are epoch milliseconds. */
-export type Endpoint = {
+export type Endpoint = ShownSettings & {
   id: string;
   applicationId: string;
   name: string;
   url: string;
   events: string[];
   enabled: boolean;
+  /** Null while it is enabled. */
+  disabledReason: DisabledReason | null;
+  disabledAt: number | null;
   createdAt: number;
   updatedAt: number;
 };
 
-export type EndpointFields = { name: string; url: string; events: readonly string[] };
-export type Refused = { outcome: 'invalid'; field: 'name' | 'url' | 'events'; sentence: string };
 export type Created = { outcome: 'created'; endpoint: Endpoint; secret: string } | { outcome: 'conflict'; sentence: string } | Refused;
 export type Updated = { outcome: 'updated'; endpoint: Endpoint } | { outcome: 'not_found' } | Refused;
 
 /** What an endpoint matched from these lane positions on (exclusive, one per lane). */
 export type EndpointVersion = { version: number; events: readonly string[]; from: readonly number[] };
 /** All that sending needs; `versions` ascend, `secrets` are newest first. */
-export type DeliverableEndpoint = {
+export type DeliverableEndpoint = EndpointSettings & {
   id: string;
   applicationId: string;
   url: string;
@@ -51,19 +54,10 @@ export async function createEndpoint(
   fields: EndpointFields,
   policy: AddressPolicy,
 ): Promise<Created> {
-  const refused = check(fields, policy);
+  const refused = checkFields(fields, policy, now);
   if (refused) return refused;
-  const events = ordered(fields.events);
-  const endpoint = {
-    id: randomId('wh'),
-    applicationId,
-    name: fields.name,
-    url: fields.url,
-    events,
-    enabled: true,
-    createdAt: now,
-    updatedAt: now,
-  };
+  const id = randomId('wh');
+  const events = JSON.stringify(orderedEvents(fields.events));
   return storage.transaction(async (tx) => {
     // The application's row is locked, so that two creations cannot both be the tenth.
     await tx.first(sql`select id from applications where id = ${applicationId}${storage.forUpdate}`);
@@ -77,9 +71,11 @@ export async function createEndpoint(
     const dataKeyId = await vault.createKey(tx, now);
     await tx.run(
       sql`insert into endpoints (id, application_id, name, url, events, enabled, data_key_id, created_at, updated_at)
-          values (${endpoint.id}, ${applicationId}, ${endpoint.name}, ${endpoint.url}, ${JSON.stringify(events)}, 1, ${dataKeyId}, ${now}, ${now})`,
+          values (${id}, ${applicationId}, ${fields.name}, ${fields.url}, ${events}, 1, ${dataKeyId}, ${now}, ${now})`,
     );
-    const secret = await issueSecret(tx, vault, { id: endpoint.id, dataKeyId }, now);
+    await writeSettings(tx, id, await changeColumns(tx, vault, { id, dataKeyId }, NO_COLUMNS, fields));
+    const endpoint = fromRow((await lockEndpoint(tx, storage, id))!);
+    const secret = await issueSecret(tx, vault, { id, dataKeyId }, { now, overlapMs: ROTATION_OVERLAP_MS });
     await raiseConfiguration(tx);
     await writeVersion(tx, storage, endpoint, true, now);
     return { outcome: 'created', endpoint, secret };
@@ -103,7 +99,7 @@ export async function findEndpoint(reader: Reader, id: string): Promise<Endpoint
 
 /** Changes what is given. Disabling changes delivery, not membership: only a new filter makes a version. */
 export async function updateEndpoint(
-  { storage, now }: Context,
+  { storage, vault, now }: Context,
   id: string,
   change: Partial<EndpointFields> & { enabled?: boolean },
   policy: AddressPolicy,
@@ -112,15 +108,23 @@ export async function updateEndpoint(
     const row = await lockEndpoint(tx, storage, id);
     if (!row) return { outcome: 'not_found' };
     const before = fromRow(row);
-    const fields = { name: change.name ?? before.name, url: change.url ?? before.url, events: ordered(change.events ?? before.events) };
-    const refused = check({ ...fields, events: change.events ?? before.events }, policy);
-    if (refused && refused.field in change) return refused;
-    const endpoint = { ...before, ...fields, enabled: change.enabled ?? before.enabled, updatedAt: now };
-    const events = JSON.stringify(endpoint.events);
+    const fields = {
+      name: change.name ?? before.name,
+      url: change.url ?? before.url,
+      events: orderedEvents(change.events ?? before.events),
+    };
+    const refused = checkFields(change, policy, now);
+    if (refused) return refused;
+    const events = JSON.stringify(fields.events);
+    const state = enabledState(row, change.enabled, now);
     await tx.run(
-      sql`update endpoints set name = ${endpoint.name}, url = ${endpoint.url}, events = ${events}, enabled = ${endpoint.enabled ? 1 : 0}, updated_at = ${now}
+      sql`update endpoints set name = ${fields.name}, url = ${fields.url}, events = ${events}, enabled = ${state.enabled},
+            disabled_reason = ${state.disabled_reason}, disabled_at = ${state.disabled_at}, updated_at = ${now}
           where id = ${id}`,
     );
+    const columns = await changeColumns(tx, vault, { id, dataKeyId: row.data_key_id }, row, change);
+    await writeSettings(tx, id, columns);
+    const endpoint = fromRow({ ...row, ...fields, ...state, ...columns, events, updated_at: now });
     await raiseConfiguration(tx);
     if (events !== row.events) await writeVersion(tx, storage, endpoint, true, now);
     return { outcome: 'updated', endpoint };
@@ -142,21 +146,25 @@ export async function deleteEndpoint({ storage, vault, now }: Context, id: strin
   });
 }
 
-/** The new secret, shown this once; null when there is no such endpoint. The previous one stays valid for 24 h. */
-export async function rotateSecret({ storage, vault, now }: Context, id: string): Promise<string | null> {
+/** The new secret, shown this once; null when there is no such endpoint. The previous one stays valid for `overlapMs`. */
+export async function rotateSecret(
+  { storage, vault, now }: Context,
+  id: string,
+  overlapMs: number = ROTATION_OVERLAP_MS,
+): Promise<string | null> {
   return storage.transaction(async (tx) => {
     const row = await lockEndpoint(tx, storage, id);
     if (!row) return null;
-    const secret = await issueSecret(tx, vault, { id, dataKeyId: row.data_key_id }, now);
+    const secret = await issueSecret(tx, vault, { id, dataKeyId: row.data_key_id }, { now, overlapMs });
     await raiseConfiguration(tx);
     return secret;
   });
 }
 
-/** Turns it off after an answer 410. In the caller's transaction; answers whether it was on. */
-export async function disableEndpoint(tx: Writer, id: string, now: number): Promise<boolean> {
+/** Turns it off for what its receiver did. In the caller's transaction; answers whether it was on. */
+export async function disableEndpoint(tx: Writer, id: string, reason: 'gone' | 'failing', now: number): Promise<boolean> {
   const changed = await tx.run(
-    sql`update endpoints set enabled = 0, updated_at = ${now} where id = ${id} and enabled = 1 and deleted_at is null`,
+    sql`update endpoints set enabled = 0, disabled_reason = ${reason}, disabled_at = ${now}, updated_at = ${now} where id = ${id} and enabled = 1 and deleted_at is null`,
   );
   if (changed > 0) await raiseConfiguration(tx);
   return changed > 0;
@@ -179,32 +187,39 @@ export async function loadEndpoints({
         where e.deleted_at is null order by v.endpoint_id, v.version`,
   );
   const byEndpoint = Map.groupBy(versions, (row) => row.endpoint_id);
-  const endpoints = rows.map((row) => ({
-    id: row.id,
-    applicationId: row.application_id,
-    url: row.url,
-    enabled: row.enabled === 1,
-    secrets: secrets.get(row.id) ?? [],
-    versions: (byEndpoint.get(row.id) ?? []).map((version) => ({
-      version: version.version,
-      events: JSON.parse(version.events) as string[],
-      from: JSON.parse(version.from_positions) as number[],
-    })),
-  }));
+  const endpoints: DeliverableEndpoint[] = [];
+  for (const row of rows) {
+    const settings = await readable(openSettings(storage, vault, { id: row.id, dataKeyId: row.data_key_id }, row));
+    endpoints.push({
+      ...(settings ?? DEFAULT_SETTINGS),
+      id: row.id,
+      applicationId: row.application_id,
+      url: row.url,
+      enabled: row.enabled === 1,
+      // What cannot be read must not be left out of a request: without secrets nothing is sent, and its attempts say so.
+      secrets: settings === null ? [] : (secrets.get(row.id) ?? []),
+      versions: (byEndpoint.get(row.id) ?? []).map((version) => ({
+        version: version.version,
+        events: JSON.parse(version.events) as string[],
+        from: JSON.parse(version.from_positions) as number[],
+      })),
+    });
+  }
   return { configurationVersion: configuration?.version ?? 0, endpoints };
 }
 
-type EndpointRow = {
-  id: string;
-  application_id: string;
-  name: string;
-  url: string;
-  events: string;
-  enabled: number;
-  data_key_id: string;
-  created_at: number;
-  updated_at: number;
-};
+type EnabledState = { enabled: number; disabled_reason: DisabledReason | null; disabled_at: number | null };
+type EndpointRow = SettingsColumns &
+  EnabledState & {
+    id: string;
+    application_id: string;
+    name: string;
+    url: string;
+    events: string;
+    data_key_id: string;
+    created_at: number;
+    updated_at: number;
+  };
 
 function fromRow(row: EndpointRow): Endpoint {
   return {
@@ -214,9 +229,27 @@ function fromRow(row: EndpointRow): Endpoint {
     url: row.url,
     events: JSON.parse(row.events) as string[],
     enabled: row.enabled === 1,
+    disabledReason: row.disabled_reason,
+    disabledAt: row.disabled_at,
+    ...shownSettings(row),
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };
+}
+
+/** One that is off already keeps why and since when. */
+function enabledState(before: EnabledState, enabled: boolean | undefined, now: number): EnabledState {
+  if (enabled === undefined || enabled === (before.enabled === 1)) return before;
+  return enabled ? { enabled: 1, disabled_reason: null, disabled_at: null } : { enabled: 0, disabled_reason: 'owner', disabled_at: now };
+}
+
+async function writeSettings(tx: Writer, id: string, columns: SettingsColumns): Promise<void> {
+  await tx.run(
+    sql`update endpoints set ordering = ${columns.ordering}, concurrency_max = ${columns.concurrency_max}, rate_per_s = ${columns.rate_per_s},
+          deadline_ms = ${columns.deadline_ms}, retry_delays_ms = ${columns.retry_delays_ms}, silent_after_ms = ${columns.silent_after_ms},
+          custom_headers = ${columns.custom_headers}, client_certificate = ${columns.client_certificate}, encryption = ${columns.encryption}
+        where id = ${id}`,
+  );
 }
 
 function lockEndpoint(tx: Writer, storage: Storage, id: string): Promise<EndpointRow | undefined> {
@@ -236,26 +269,4 @@ async function writeVersion(tx: Writer, storage: Storage, endpoint: Endpoint, ma
         select ${endpoint.id}, coalesce(max(version), 0) + 1, ${endpoint.applicationId}, ${events}, cast(${matching ? 1 : 0} as bigint), ${JSON.stringify(heads)}, cast(${now} as bigint)
         from endpoint_versions where endpoint_id = ${endpoint.id}`,
   );
-}
-
-function check(fields: EndpointFields, policy: AddressPolicy): Refused | null {
-  const url = checkUrl(fields.url, policy);
-  if (!url.ok) return { outcome: 'invalid', field: 'url', sentence: url.sentence };
-  const name = fields.name.trim();
-  if (name === '' || name.length > NAME_CHARACTERS_MAX) {
-    return { outcome: 'invalid', field: 'name', sentence: `The name must have 1 to ${NAME_CHARACTERS_MAX} characters.` };
-  }
-  const known: readonly string[] = SUBSCRIBABLE_TYPES;
-  const unknown = fields.events.find((type) => !known.includes(type));
-  const types = SUBSCRIBABLE_TYPES.join(', ');
-  if (unknown !== undefined) {
-    return { outcome: 'invalid', field: 'events', sentence: `There is no event type "${unknown}": choose of ${types}.` };
-  }
-  if (fields.events.length === 0) return { outcome: 'invalid', field: 'events', sentence: `Choose at least one event type of ${types}.` };
-  return null;
-}
-
-/** In the order of the catalogue and without repeats, so that equal filters are equal texts. */
-function ordered(events: readonly string[]): string[] {
-  return SUBSCRIBABLE_TYPES.filter((type) => events.includes(type));
 }

@@ -1,6 +1,6 @@
 /** Signing secrets of endpoints: `whsec_` and base64 of 32 random bytes, sealed at rest, at most two alive. */
 import { randomBytes } from 'node:crypto';
-import { HOUR_MS } from '../base/clock.ts';
+import { DAY_MS, HOUR_MS } from '../base/clock.ts';
 import { randomId } from '../base/random.ts';
 import { sql } from '../storage/sql.ts';
 import type { Reader, Writer } from '../storage/storage.ts';
@@ -9,16 +9,21 @@ import { SecretUnreadable, type Vault } from '../vault/vault.ts';
 const SECRET_BYTES = 32;
 /** Contract, section 1.1: after a rotation the previous secret stays valid this long. */
 export const ROTATION_OVERLAP_MS = 24 * HOUR_MS;
+/** Two secrets are twice the places to lose one: a week is long enough to change a receiver. */
+export const ROTATION_OVERLAP_MS_MAX = 7 * DAY_MS;
 
 /** `expiresAt` (epoch ms) is null for the newest. */
 export type OpenSecret = { secret: string; expiresAt: number | null };
 
-/** Makes the newest secret; the one before it expires after {@link ROTATION_OVERLAP_MS}, any older one at once. Answers its text. */
-export async function issueSecret(tx: Writer, vault: Vault, endpoint: { id: string; dataKeyId: string }, now: number): Promise<string> {
+/** Makes the newest secret; the one before it expires after `overlapMs`, any older one at once. Answers its text. */
+export async function issueSecret(
+  tx: Writer,
+  vault: Vault,
+  endpoint: { id: string; dataKeyId: string },
+  { now, overlapMs }: { now: number; overlapMs: number },
+): Promise<string> {
   await tx.run(sql`delete from endpoint_secrets where endpoint_id = ${endpoint.id} and expires_at is not null`);
-  await tx.run(
-    sql`update endpoint_secrets set expires_at = ${now + ROTATION_OVERLAP_MS} where endpoint_id = ${endpoint.id} and expires_at is null`,
-  );
+  await tx.run(sql`update endpoint_secrets set expires_at = ${now + overlapMs} where endpoint_id = ${endpoint.id} and expires_at is null`);
   const id = randomId('sec');
   const secret = `whsec_${randomBytes(SECRET_BYTES).toString('base64')}`;
   const sealed = await vault.seal(tx, endpoint.dataKeyId, place(id), secret);
@@ -52,7 +57,8 @@ export async function openSecrets(reader: Reader, vault: Vault, now: number): Pr
   return byEndpoint;
 }
 
-async function readable(opening: Promise<string>): Promise<string | null> {
+/** Null for what cannot be read with the keys there are. */
+export async function readable<T>(opening: Promise<T>): Promise<T | null> {
   try {
     return await opening;
   } catch (error) {

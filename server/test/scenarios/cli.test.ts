@@ -124,6 +124,7 @@ const COMMANDS = [
   'app rotate-secret',
   'webhook create',
   'webhook list',
+  'webhook show',
   'webhook update',
   'webhook delete',
   'webhook rotate-secret',
@@ -163,6 +164,12 @@ test('wrong usage exits 2, failures 1, each with a sentence and without a stack 
     [['clock', 'advance', 'soon'], environment, 2, /no duration/],
     [['app', 'rotate-secret', 'nobody'], environment, 1, /no application nobody/],
     [['webhook', 'delete', 'wh_none'], environment, 1, /no webhook wh_none/],
+    [['webhook', 'show', 'wh_none'], environment, 1, /no webhook wh_none/],
+    [['webhook', 'update', 'wh_none', '--deadline', 'soon'], environment, 2, /no duration/],
+    [['webhook', 'update', 'wh_none', '--header', 'secret'], environment, 2, /Name: value/],
+    [['webhook', 'update', 'wh_none', '--client-certificate', 'a.pem'], environment, 2, /together/],
+    [['webhook', 'update', 'wh_none', '--encryption', 'package.json'], environment, 2, /public JWK/],
+    [['webhook', 'rotate-secret', 'wh_none', '--overlap', '8d'], environment, 2, /0s to 7d/],
     [['event', 'show', 'evt_none'], environment, 1, /no event evt_none/],
     [['serve'], environment, 1, /PONTAGE_SECRET_KEY is not set[\s\S]*PONTAGE_PUBLIC_URL is not set/],
     [['doctor'], { ...environment, PONTAGE_PROT: '1' }, 1, /did you mean PONTAGE_PORT/],
@@ -203,6 +210,21 @@ test('commands beside a running server take effect, and a webhook arrives signed
     const first = await target.arrival(0);
     assert.equal(verify(first.body, first.headers, webhook.secret ?? '', { requireTimestamp: true }).type, 'TEST_EVENT');
 
+    const settings = [
+      '--deadline',
+      '5s',
+      '--retry-delays',
+      '5s,1m',
+      '--rate',
+      '20',
+      '--header',
+      'X-Api-Key: of the gateway',
+      'X-Tenant: 7',
+    ];
+    await json(['webhook', 'update', id, '--ordering', 'none', ...settings], environment);
+    const shown = await run(['webhook', 'show', id], environment);
+    assert.match(shown.stdout, /Deadline +5s\n +Retries after +5s, 1m\n[\s\S]*Headers +X-Api-Key, X-Tenant\n/);
+    assert.doesNotMatch(shown.stdout, /of the gateway/);
     const rotated = await json(['webhook', 'rotate-secret', id], environment);
     const { event_id: eventId } = await json(['webhook', 'test', id], environment);
     const second = await target.arrival(1);

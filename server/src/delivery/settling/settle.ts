@@ -48,7 +48,7 @@ export async function settle(storage: Storage, settlement: Settlement): Promise<
     await insertAttempts(tx, settlement.results);
     await writeParked(tx, settlement);
     await countDeaths(tx, settlement);
-    for (const id of settlement.disable) await disableEndpoint(tx, id, settlement.now);
+    for (const id of settlement.disable) await disableEndpoint(tx, id, 'gone', settlement.now);
     for (const id of settlement.forget) await tx.run(sql`delete from parked where endpoint_id = ${id}`);
     for (const id of settlement.revive) {
       await tx.run(sql`update parked set due_at = ${settlement.now} where endpoint_id = ${id} and state = 'waiting' and due_at is null`);

@@ -39,7 +39,7 @@ alter table endpoints add column rate_per_s double precision;
 alter table endpoints add column deadline_ms bigint;
 alter table endpoints add column retry_delays_ms text;
 alter table endpoints add column silent_after_ms bigint;
--- Sealed JSON: they may carry secrets.
+-- JSON: names of headers and the certificate in clear; values of headers and the key sealed.
 alter table endpoints add column custom_headers text;
 alter table endpoints add column client_certificate text;
 -- JSON: the receiver's public key and the algorithms; no secret.

@@ -1,0 +1,42 @@
+/** What may be given of an endpoint when it is made or changed. Pure. */
+import { SUBSCRIBABLE_TYPES } from '../events/catalogue.ts';
+import type { AddressPolicy } from './addresses.ts';
+import { checkUrl } from './guard.ts';
+import { type EndpointSettings, type SettingField, settingsFault } from './settings.ts';
+
+const NAME_CHARACTERS_MAX = 200;
+
+type RequiredFields = { name: string; url: string; events: readonly string[] };
+/** Settings that are not given have their defaults. */
+export type EndpointFields = RequiredFields & Partial<EndpointSettings>;
+export type Refused = { outcome: 'invalid'; field: keyof RequiredFields | SettingField; sentence: string };
+
+/** Null when all that is given can be; `now` is epoch milliseconds. */
+export function checkFields(fields: Partial<EndpointFields>, policy: AddressPolicy, now: number): Refused | null {
+  const url = fields.url === undefined ? null : checkUrl(fields.url, policy);
+  if (url && !url.ok) return { outcome: 'invalid', field: 'url', sentence: url.sentence };
+  const name = fields.name?.trim();
+  if (name !== undefined && (name === '' || name.length > NAME_CHARACTERS_MAX)) {
+    return { outcome: 'invalid', field: 'name', sentence: `The name must have 1 to ${NAME_CHARACTERS_MAX} characters.` };
+  }
+  const sentence = fields.events === undefined ? null : eventsFault(fields.events);
+  if (sentence !== null) return { outcome: 'invalid', field: 'events', sentence };
+  if (fields.clientCertificate && url?.ok && url.url.protocol === 'http:') {
+    return { outcome: 'invalid', field: 'clientCertificate', sentence: 'A client certificate needs a URL that begins with https://.' };
+  }
+  const fault = settingsFault(fields, now);
+  return fault && { outcome: 'invalid', ...fault };
+}
+
+function eventsFault(events: readonly string[]): string | null {
+  const known: readonly string[] = SUBSCRIBABLE_TYPES;
+  const types = SUBSCRIBABLE_TYPES.join(', ');
+  const unknown = events.find((type) => !known.includes(type));
+  if (unknown !== undefined) return `There is no event type "${unknown}": choose of ${types}.`;
+  return events.length === 0 ? `Choose at least one event type of ${types}.` : null;
+}
+
+/** In the order of the catalogue and without repeats, so that equal filters are equal texts. */
+export function orderedEvents(events: readonly string[]): string[] {
+  return SUBSCRIBABLE_TYPES.filter((type) => events.includes(type));
+}
