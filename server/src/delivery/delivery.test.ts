@@ -12,7 +12,8 @@ import type { Storage } from '../storage/storage.ts';
 import { silentLog } from '../telemetry/log.ts';
 import { RETRY_DELAYS_MS } from './channels/retry.ts';
 import { createLane, type Lane } from './lanes/lane.ts';
-import { createLeases } from './lanes/lease.ts';
+import { createLeases, STALE_AFTER_MS } from './lanes/lease.ts';
+import { SUSPECT_AFTER_MS } from './lanes/sharing.ts';
 import { LaneLost, settle } from './settling/settle.ts';
 import { createWorld, POLICY, startReceiver, type World } from './testing.ts';
 
@@ -404,7 +405,13 @@ eachEngine('delivery', (open) => {
     const world = await createWorld(await open(t), t);
     const storage = world.storage;
     const lease = async (owner: string) => {
-      const [first] = await createLeases({ storage, owner, exclusive: true, monotonicMs: () => 0 }).acquire();
+      let now = 0;
+      const leases = createLeases({ storage, owner, monotonicMs: () => now });
+      t.after(() => leases.abandon());
+      await leases.renew();
+      now = STALE_AFTER_MS;
+      await leases.renew();
+      const [first] = await leases.acquire();
       return createLane(first!.lane, first!.epoch, first!.settled);
     };
     const old = await lease('node_one');
@@ -430,12 +437,10 @@ eachEngine('delivery', (open) => {
     assert.equal(second.stats().lanes, 0);
     await first.abandon();
     await second.tick();
-    monotonicMs = 5_999;
+    assert.equal(second.stats().lanes, 0);
+    monotonicMs = SUSPECT_AFTER_MS;
     await second.tick();
-    assert.equal(second.stats().lanes, 0, 'not before 6 s without a renewal');
-    monotonicMs = 6_000;
-    await second.tick();
-    assert.equal(second.stats().lanes, 64);
+    assert.equal(second.stats().lanes, 64, 'it beats no more, and its session has ended');
     second.wake(await world.append([1]));
     await second.settled(1);
     await second.stop();

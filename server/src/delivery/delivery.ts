@@ -82,7 +82,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   const maySend = () => !stopping && !troubled && settler.unflushed < UNFLUSHED_MAX && monotonicMs() < sendUntil;
 
   const channels = createChannels({ ...options, maySend, onOutcome, onRoom: () => tail.hand() });
-  const leases = createLeases({ storage, owner, exclusive: storage.engine === 'sqlite', monotonicMs });
+  const leases = createLeases({ storage, owner, monotonicMs, onLost: () => (sendUntil = 0) });
   const settler = createSettler({ storage, clock, owner, lanes, onSettled, onTrouble, onLaneLost: () => renew() });
   const tail = createTail({ storage, lanes, channels, monotonicMs, reload, putAside, onTrouble });
   const drop = (job: Job, endpointId: string) => settler.add({ job, endpointId, outcome: null, park: null });
@@ -263,7 +263,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       if (settler.unflushed > 0)
         log.warn({ results: settler.unflushed }, 'stopped with results that could not be written; those deliveries are repeated');
       settler.stop();
-      await leases.release().catch(onTrouble);
+      await leases.leave().catch(onTrouble);
       await channels.destroy();
     },
     async abandon() {
@@ -273,6 +273,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       settler.stop();
       await Promise.all([heartbeat.stop(), channels.destroy()]);
       await beating;
+      await leases.abandon();
     },
     stats: () => ({
       lanes: lanes.size,

@@ -1,5 +1,6 @@
 import pg from 'pg';
-import { render, type Sql, type SqlValue, sqlText } from './sql.ts';
+import { hintChannel, isAbsent, openPresence } from './presence.ts';
+import { render, type Sql, type SqlValue, sql, sqlText } from './sql.ts';
 import type { Storage, Writer } from './storage.ts';
 
 /** Connections of one node. Deliveries, refreshes and requests each hold one only while they talk to the database. */
@@ -55,6 +56,13 @@ export function openPostgres(url: string): Storage {
           client.release(broken);
         }
       }
+    },
+    shared: {
+      presence: (options) => openPresence(url, CONNECT_TIMEOUT_MS, options),
+      isAbsent,
+      hint: async (channel, payload) => {
+        await pool.query(statement(sql`select pg_notify(${hintChannel(channel)}, ${payload})`));
+      },
     },
     forUpdate: sqlText(' for update'),
     forUpdateSkipLocked: sqlText(' for update skip locked'),

@@ -30,9 +30,37 @@ export interface Storage extends Reader {
   /** Row locks for what is claimed: ` for update skip locked` where the engine has it, nothing where one writer exists anyway. */
   readonly forUpdateSkipLocked: Sql;
   readonly forUpdate: Sql;
+  /** What lets several nodes share the database; absent where only one node can exist (SQLite, behind its lock file). */
+  readonly shared?: Shared;
   /** A consistent copy in one file; SQLite only. */
   backup?(file: string): Promise<void>;
   close(): Promise<void>;
+}
+
+export type PresenceOptions = {
+  /** Of this process, unique among those that use the database. */
+  name: string;
+  /** Where hints are sent and heard. */
+  channel: string;
+  onHint: (payload: string) => void;
+  /** The session has ended, and with it the lock: others may take this process for dead at any moment. */
+  onLost: () => void;
+};
+
+/** A session that others can see, and whose end they see at once. */
+export interface Presence {
+  readonly held: boolean;
+  /** Connects where there is no connection; false while another session holds the name. */
+  hold(): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+export interface Shared {
+  presence(options: PresenceOptions): Presence;
+  /** Whether no session holds `name`; if so nobody gets it before the end of this transaction. */
+  isAbsent(tx: Writer, name: string): Promise<boolean>;
+  /** To every presence of the channel, this process's own too. A hint: it may be lost. Payloads are below 8,000 bytes. */
+  hint(channel: string, payload: string): Promise<void>;
 }
 
 /** Code inside a transaction waited for something other than the database. */
