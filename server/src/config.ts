@@ -44,6 +44,9 @@ export const databaseFile = (config: Pick<Config, 'dataDir'>): string => join(co
 export const keyFile = (config: Pick<Config, 'dataDir'>): string => join(config.dataDir, 'secret.key');
 export const serverLockFile = (config: Pick<Config, 'dataDir'>): string => join(config.dataDir, 'server.lock');
 
+/** Scenarios of the operator's own, for the Demo Bank: `NAME.yaml`. It need not exist. */
+export const scenariosFolder = (config: Pick<Config, 'dataDir'>): string => join(config.dataDir, 'scenarios');
+
 /** A failure that whoever runs the program can act on: its message is the whole story, and the exit code is 1 or 2 (usage). */
 export class OperatorError extends Error {
   override readonly name = 'OperatorError';

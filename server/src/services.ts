@@ -1,8 +1,9 @@
 /** What the server and the commands beside it are made of, opened in one place. */
 import { systemClock } from './base/clock.ts';
-import type { Config } from './config.ts';
+import { type Config, scenariosFolder } from './config.ts';
 import { createRegistry, type Registry } from './connectors/registry.ts';
 import { demoBank } from './connectors/sandbox/demo-bank.ts';
+import { createScenarios } from './connectors/sandbox/scenarios/library.ts';
 import { statementsConnector } from './connectors/statements/connector.ts';
 import { openDatabase, prepareSchema } from './database.ts';
 import type { AddressPolicy } from './endpoints/addresses.ts';
@@ -38,7 +39,10 @@ export async function openServices(config: Config, schema: 'always' | 'when empt
     await storage.close();
     throw error;
   }
-  const registry = createRegistry([demoBank({ latencyMs: options.demoBankLatencyMs ?? 0 }), statementsConnector]);
+  const registry = createRegistry([
+    demoBank({ latencyMs: options.demoBankLatencyMs ?? 0, scenarios: createScenarios(scenariosFolder(config)) }),
+    statementsConnector,
+  ]);
   return {
     storage,
     vault: createVault(createKeyRing(config)),

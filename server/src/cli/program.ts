@@ -9,6 +9,7 @@ import { addDoctorCommand } from './doctor.ts';
 import { addEventCommands } from './event.ts';
 import { addKeyCommands } from './key.ts';
 import { addMigrateCommand } from './migrate.ts';
+import { addScenarioCommands } from './scenario.ts';
 import { addServeCommand } from './serve.ts';
 import { addWebhookCommands } from './webhook.ts';
 
@@ -27,6 +28,7 @@ export function createProgram(): Command {
   addWebhookCommands(program);
   addEventCommands(program);
   addClockCommands(program);
+  addScenarioCommands(program);
   addKeyCommands(program);
   addMigrateCommand(program);
   addBackupCommands(program);

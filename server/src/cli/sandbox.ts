@@ -2,8 +2,9 @@
 import { type Application, applicationNow, createApplication, findApplication, listApplications } from '../access/applications.ts';
 import { createConnectSession } from '../access/connect_sessions.ts';
 import { DAY_MS } from '../base/clock.ts';
-import { OperatorError } from '../config.ts';
+import { loadConfig, OperatorError, scenariosFolder } from '../config.ts';
 import { demoBank } from '../connectors/sandbox/demo-bank.ts';
+import { createScenarios } from '../connectors/sandbox/scenarios/library.ts';
 import { createEndpoint, type Endpoint, listEndpoints, updateEndpoint } from '../endpoints/endpoints.ts';
 import { openSecrets } from '../endpoints/secrets.ts';
 import { EVENT_TYPES } from '../events/catalogue.ts';
@@ -87,7 +88,7 @@ export async function dashboardExtension({ services }: Place): Promise<Extension
   const inbox = createInbox(endpoint ? await deliveredBefore(storage, endpoint.id) : []);
   const stopping = new AbortController();
   // The user watches the days go by, not the bank at work: there it answers at once.
-  const bank = demoBank();
+  const bank = demoBank({ scenarios: createScenarios(scenariosFolder(loadConfig('development'))) });
   const instant: Services = { ...services, connector: (bankId) => (bankId === bank.bank.id ? bank : services.connector(bankId)) };
   const dashboard = createDashboard({
     inbox,

@@ -10,6 +10,8 @@ import { loanDetails } from './loans.ts';
 import { answerLogin } from './logins.ts';
 import { bookedMinor, observe } from './operation.ts';
 import { type AccountPlan, PLANS, planOf } from './plans.ts';
+import { createScenarios, type Scenarios } from './scenarios/library.ts';
+import { scenarioBank } from './scenarios/session.ts';
 
 /** What the bank shows without limit of reason: twelve months. */
 const HISTORY_DAYS = 365;
@@ -41,9 +43,13 @@ export const demoBankEntry = {
   unattended: true,
 } as const satisfies Bank;
 
-/** `latencyMs`: how long the bank takes for each answer, in real time, so that progress can be watched. 0 by default. */
-export function demoBank(options: { latencyMs?: number } = {}): Connector {
+/**
+ * `latencyMs`: how long the bank takes for each answer, in real time, so that progress can be watched; 0 by default.
+ * `scenarios`: where logins of the form `scenario:<name>` find theirs; the presets by default.
+ */
+export function demoBank(options: { latencyMs?: number; scenarios?: Scenarios } = {}): Connector {
   const latencyMs = options.latencyMs ?? 0;
+  const scripted = scenarioBank(options.scenarios ?? createScenarios(null));
   const answer = async (signal: AbortSignal) => {
     signal.throwIfAborted();
     if (latencyMs > 0) await wait(latencyMs, undefined, { signal });
@@ -53,10 +59,14 @@ export function demoBank(options: { latencyMs?: number } = {}): Connector {
     async authenticate(request, signal) {
       await answer(signal);
       const seed = nameFor(32, 'demo bank', request.itemId);
+      const played = await scripted.authenticate(request, seed, signal);
+      if (played) return played;
       return answerLogin(request, { seed, connectedDay: dayOf(momentAt(request.connectedAt)) });
     },
     async listAccounts(request, signal) {
       await answer(signal);
+      const played = await scripted.listAccounts(request, signal);
+      if (played) return played;
       const customer = readSession(request.session);
       const moment = momentAt(request.now);
       const days = dayOf(moment) - customer.connectedDay;
@@ -65,6 +75,8 @@ export function demoBank(options: { latencyMs?: number } = {}): Connector {
     },
     async fetchAccount(request, signal) {
       await answer(signal);
+      const played = await scripted.fetchAccount(request, signal);
+      if (played) return played;
       const plan = planOf(request.account.handle);
       if (!plan) return { kind: 'failed', status: 1003, info: 'CNT_CRASH' };
       return { kind: 'fetched', batches: [batchOf(readSession(request.session), plan, request)] };
