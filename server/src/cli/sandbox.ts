@@ -9,6 +9,7 @@ import { createEndpoint, type Endpoint, listEndpoints, updateEndpoint } from '..
 import { openSecrets } from '../endpoints/secrets.ts';
 import { EVENT_TYPES } from '../events/catalogue.ts';
 import { createDashboard } from '../http/admin/development.ts';
+import { createFaultyReceiver, type Faults, NO_FAULTS } from '../http/admin/faults.ts';
 import { createInbox, deliveredBefore } from '../http/admin/inbox.ts';
 import { advanceClock } from '../refresh/test-clock.ts';
 import type { Extension, RunningServer } from '../server.ts';
@@ -81,8 +82,11 @@ export async function connectPath({ storage, clock }: Services, applicationId: s
   return `/connect/session/${await storage.transaction((tx) => createConnectSession(tx, session, now))}`;
 }
 
-/** The dashboard with its inbox, for a server of the development mode. */
-export async function dashboardExtension({ services }: Place): Promise<Extension> {
+/** The dashboard with its inbox, for a server of the development mode. `faults` are those of the inbox; `forwardTo` is a receiver that gets what the inbox gets. */
+export async function dashboardExtension(
+  { services }: Place,
+  { faults, forwardTo }: { faults: Faults; forwardTo: string | null } = { faults: NO_FAULTS, forwardTo: null },
+): Promise<Extension> {
   const { storage, vault, clock, log } = services;
   const endpoint = await inboxEndpoint(services);
   const inbox = createInbox(endpoint ? await deliveredBefore(storage, endpoint.id) : []);
@@ -90,8 +94,11 @@ export async function dashboardExtension({ services }: Place): Promise<Extension
   // The user watches the days go by, not the bank at work: there it answers at once.
   const bank = demoBank({ scenarios: createScenarios(scenariosFolder(loadConfig('development'))) });
   const instant: Services = { ...services, connector: (bankId) => (bankId === bank.bank.id ? bank : services.connector(bankId)) };
+  const receiver = createFaultyReceiver(faults, Math.random);
   const dashboard = createDashboard({
     inbox,
+    receiver,
+    forwardTo,
     async sandbox() {
       const found = await inboxEndpoint(services);
       const applications = await listApplications(storage);
@@ -124,6 +131,7 @@ export async function dashboardExtension({ services }: Place): Promise<Extension
     },
     close() {
       stopping.abort(new Error('the server stops'));
+      receiver.close();
       inbox.close();
     },
   };

@@ -8,6 +8,7 @@ import { type Context, Hono, type Next } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { getCookie, setCookie } from 'hono/cookie';
 import { randomToken, sameText } from '../../base/random.ts';
+import { type createFaultyReceiver, forward } from './faults.ts';
 import type { Inbox } from './inbox.ts';
 import { inbox as inboxPage } from './views/inbox.ts';
 
@@ -20,6 +21,10 @@ const DAYS_ALLOWED = ['1', '7'];
 
 export type DashboardServices = {
   inbox: Inbox;
+  /** What stands before the inbox, and misbehaves if it was told to. */
+  receiver: ReturnType<typeof createFaultyReceiver>;
+  /** Where deliveries go on to, or null. */
+  forwardTo: string | null;
   /** The application that the page is about; null when there is no sandbox application. */
   sandbox(): Promise<{ id: string; name: string; clientId: string; clockAt: number } | null>;
   /** Live secrets of the webhook that leads to the inbox, newest first. */
@@ -66,8 +71,14 @@ export function createDashboard(services: DashboardServices): Hono {
   app.post('/inbox', bodyLimit({ maxSize: WEBHOOK_MAX_BYTES }), async (c) => {
     const secrets = await services.inboxSecrets();
     if (secrets.length === 0) return c.text('No webhook leads here.', 404);
-    const received = services.inbox.receive(new Uint8Array(await c.req.arrayBuffer()), c.req.raw.headers, secrets, services.now());
-    return received.ok ? c.text('ok') : c.text(received.message, 400);
+    const body = new Uint8Array(await c.req.arrayBuffer());
+    const { headers } = c.req.raw;
+    const { status, text } = await services.receiver.receive(async () => {
+      const received = services.inbox.receive(body, headers, secrets, services.now());
+      if (!received.ok) return { status: 400, text: received.message };
+      return services.forwardTo === null ? { status: 200, text: 'ok' } : forward(services.forwardTo, body, headers);
+    });
+    return new Response(`${text}\n`, { status: status === 204 || status < 200 ? 200 : status });
   });
 
   app.get('/inbox/stream', (c) => {
