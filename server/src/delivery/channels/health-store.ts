@@ -39,18 +39,19 @@ export async function writeHealth(tx: Writer, endpointId: string, health: Health
   const { circuit, pause } = health;
   const run = circuit.state === 'closed' ? circuit.failing : circuit;
   const open = circuit.state === 'open' ? circuit : null;
+  if (revision === 0) {
+    const made = await tx.run(
+      sql`insert into endpoint_health (endpoint_id, revision, circuit) values (${endpointId}, 0, 'closed') on conflict do nothing`,
+    );
+    if (made === 0) return false;
+  }
   const changed = await tx.run(
-    sql`insert into endpoint_health (endpoint_id, revision, circuit, failures, failing_since, last_success_at, last_failure_at,
-          probes, probe_hours, last_probe_hour, observed_ms, next_probe_at, paused_until, paused_since)
-        values (${endpointId}, ${revision + 1}, ${circuit.state}, ${run?.failures ?? 0}, ${run?.since ?? null}, ${health.lastSuccessAt},
-          ${health.lastFailureAt}, ${open?.probes ?? 0}, ${open?.probeHours ?? 0}, ${open?.lastProbeHour ?? null}, ${open?.observedMs ?? 0},
-          ${open?.nextProbeAt ?? null}, ${pause?.until ?? null}, ${pause?.since ?? null})
-        on conflict (endpoint_id) do update set revision = excluded.revision, circuit = excluded.circuit, failures = excluded.failures,
-          failing_since = excluded.failing_since, last_success_at = excluded.last_success_at, last_failure_at = excluded.last_failure_at,
-          probes = excluded.probes, probe_hours = excluded.probe_hours, last_probe_hour = excluded.last_probe_hour,
-          observed_ms = excluded.observed_ms, next_probe_at = excluded.next_probe_at, paused_until = excluded.paused_until,
-          paused_since = excluded.paused_since
-        where endpoint_health.revision = ${revision}`,
+    sql`update endpoint_health set revision = revision + 1, circuit = ${circuit.state}, failures = ${run?.failures ?? 0},
+          failing_since = ${run?.since ?? null}, last_success_at = ${health.lastSuccessAt}, last_failure_at = ${health.lastFailureAt},
+          probes = ${open?.probes ?? 0}, probe_hours = ${open?.probeHours ?? 0}, last_probe_hour = ${open?.lastProbeHour ?? null},
+          observed_ms = ${open?.observedMs ?? 0}, next_probe_at = ${open?.nextProbeAt ?? null}, paused_until = ${pause?.until ?? null},
+          paused_since = ${pause?.since ?? null}
+        where endpoint_id = ${endpointId} and revision = ${revision}`,
   );
   return changed === 1;
 }
