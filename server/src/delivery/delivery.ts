@@ -7,19 +7,23 @@ import { LANES } from '../events/log.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Vault } from '../vault/vault.ts';
-import { type Channel, createChannels } from './channels/channels.ts';
+import { createBook } from './channels/book.ts';
+import { type Channel, createChannels, PARKED_MAX } from './channels/channels.ts';
 import { createDue } from './channels/due.ts';
 import { afterFailure } from './channels/retry.ts';
-import { createLane, type Job, type Lane, type Outcome, type Result } from './lanes/lane.ts';
-import { createLeases, GOOD_FOR_MS } from './lanes/lease.ts';
-import { readDone } from './lanes/reader.ts';
+import { createCatchUp } from './lanes/catch-up.ts';
+import { close, fallBehind, forget, skipThrough } from './lanes/lagging.ts';
+import type { Job, Lane, Outcome, Result } from './lanes/lane.ts';
+import { createLeases } from './lanes/lease.ts';
+import { createOwnership } from './lanes/ownership.ts';
 import { createTail } from './lanes/tail.ts';
+import type { Place } from './settling/settle.ts';
 import { createSettler, UNFLUSHED_MAX } from './settling/settler.ts';
 
 /** One statement a second when idle; also how soon another process's changes are noticed. */
 const HEARTBEAT_MS = 1_000;
-/** A live delivery that has waited this long is put aside, so that its lane's settled position can go on. */
-const WAIT_MAX_MS = 2_000;
+/** A delivery that is queued or under way for longer no longer holds its lane back: its endpoint lags there. */
+const LIVE_MAX_MS = 2_000;
 /** What is under way at a stop may end within this time; then it is broken off, and sent again by the next start. */
 const DRAIN_MS = 2_000;
 
@@ -35,7 +39,16 @@ export type AttemptReport = {
   next: 'retry' | 'waiting' | 'dead' | null;
 } & Outcome;
 
-export type DeliveryStats = { lanes: number; queued: number; underWay: number; unflushed: number; delivered: number; failed: number };
+/** `lagging` counts pairs of an endpoint and a lane. */
+export type DeliveryStats = {
+  lanes: number;
+  queued: number;
+  underWay: number;
+  unflushed: number;
+  lagging: number;
+  delivered: number;
+  failed: number;
+};
 
 export type Delivery = {
   /** Events were committed, in these lanes if given. Coalesced. */
@@ -72,56 +85,154 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   const monotonicMs = options.monotonicMs ?? (() => performance.now());
   const lanes = new Map<number, Lane>();
   const counts = { delivered: 0, failed: 0 };
-  let sendUntil = 0;
   let stopping = false;
   let abandoned = false;
   let troubled = false;
   let woken = false;
   let onIdle: (() => void) | null = null;
 
-  const maySend = () => !stopping && !troubled && settler.unflushed < UNFLUSHED_MAX && monotonicMs() < sendUntil;
+  const maySend = () => !stopping && !troubled && settler.unflushed < UNFLUSHED_MAX && monotonicMs() < ownership.sendUntil;
 
-  const channels = createChannels({ ...options, maySend, onOutcome, onRoom: () => tail.hand() });
-  const leases = createLeases({ storage, owner, monotonicMs, onLost: () => (sendUntil = 0) });
-  const settler = createSettler({ storage, clock, owner, lanes, onSettled, onTrouble, onLaneLost: () => renew() });
-  const tail = createTail({ storage, lanes, channels, monotonicMs, reload, putAside, onTrouble });
-  const drop = (job: Job, endpointId: string) => settler.add({ job, endpointId, outcome: null, park: null });
-  const due = createDue({ storage, clock, lanes, channels, monotonicMs, mayClaim: maySend, drop, onTrouble });
+  const book = createBook();
+  const channels = createChannels({
+    ...options,
+    book,
+    maySend,
+    onHeld,
+    onOutcome,
+    onRoom: () => tail.hand(),
+    onThirst: (channel) => catchUp.want(channel),
+  });
+  const leases = createLeases({ storage, owner, monotonicMs, onLost: () => ownership.doubt() });
+  const settler = createSettler({ storage, clock, owner, lanes, onSettled, onTrouble, onLaneLost: () => ownership.renew() });
+  const catchUp = createCatchUp({ storage, channels, monotonicMs, reload, onTrouble });
+  const tail = createTail({ storage, lanes, channels, monotonicMs, reload, onBehind: (channel) => catchUp.want(channel), onTrouble });
+  const drop = (job: Job, endpointId: string) => record({ job, endpointId, outcome: null, park: null });
+  const wait = (job: Job, endpointId: string) =>
+    record({ job, endpointId, outcome: null, park: { state: 'waiting', attempts: job.attempts, dueAt: null } });
+  const due = createDue({ storage, clock, lanes, channels, book, monotonicMs, mayClaim: maySend, drop, wait, onTrouble });
+  const ownership = createOwnership({
+    ...{ storage, log, leases, lanes, lanesMax: LANES, channels, book, monotonicMs, reload, onLost },
+    mayAcquire: () => !stopping,
+    onTaken(lane, stranded) {
+      for (const place of stranded) settler.release({ lane, ...place });
+      for (const channel of channels.all()) skip(channel, [lane]);
+      due.note(0);
+    },
+  });
+
+  /** The one way in which a delivery comes to rest: what waited for it goes on, and its rows follow with the next flush. */
+  function record(result: Result) {
+    const { job, endpointId, park } = result;
+    const { lane, event } = job;
+    if (lane.lost) return;
+    if (!job.parked) close(job);
+    const row = { lane: lane.number, endpointId, itemId: event.itemId, seq: event.seq };
+    if (park !== null && park.state !== 'dead') book.add(row);
+    else if (job.parked) {
+      book.remove(row);
+      const next = event.itemId === null ? undefined : book.head(lane.number, endpointId, event.itemId);
+      if (next !== undefined && !channels.get(endpointId)?.claims.has(`${lane.number}/${next}`)) {
+        settler.release({ lane, endpointId, seq: next });
+      }
+    }
+    settler.add(result);
+    const channel = channels.get(endpointId);
+    if (channel) count(channel);
+  }
+
+  /** A node has its share of what may be parked: as much as it has of the lanes. */
+  function count(channel: Channel) {
+    const size = book.size(channel.endpoint.id);
+    const most = (PARKED_MAX * lanes.size) / LANES;
+    if (channel.crowded && size < most / 2) {
+      channel.crowded = false;
+      catchUp.want(channel);
+    } else if (size > most) channel.crowded = true;
+  }
 
   function onOutcome(channel: Channel, job: Job, outcome: Outcome) {
     if (abandoned) return;
     const endpointId = channel.endpoint.id;
-    if (channel.gone) settler.add({ job, endpointId, outcome: null, park: null });
-    else if (outcome.failure === null) settler.add({ job, endpointId, outcome, park: null });
+    if (channel.gone) drop(job, endpointId);
+    else if (outcome.failure === null) record({ job, endpointId, outcome, park: null });
     else {
       const attempts = job.attempts + 1;
-      settler.add({ job, endpointId, outcome, park: { attempts, ...afterFailure(attempts, clock.now(), random()) } });
+      record({
+        job,
+        endpointId,
+        outcome,
+        park: { attempts, ...afterFailure(attempts, clock.now(), random(), channel.endpoint.retryDelaysMs ?? undefined) },
+      });
       if (outcome.failure.class === 'gone' && channel.enabled) {
         channel.enabled = false;
         settler.disable(endpointId);
-        emptyQueue(channel);
+        letGo(channel);
         log.warn({ endpoint: endpointId }, 'webhook disabled: its receiver answered 410');
       }
     }
     if (stopping && underWay() <= 1) queueMicrotask(() => onIdle?.());
   }
 
-  /** A disabled endpoint's events wait without a due time; a slow one's are due as soon as its queue has room. */
-  function putAside(job: Job, channel: Channel) {
-    const dueAt = channel.enabled ? clock.now() : null;
-    settler.add({ job, endpointId: channel.endpoint.id, outcome: null, park: { state: 'waiting', attempts: job.attempts, dueAt } });
+  /** It waits behind an older one of its item, which is parked. */
+  function onHeld(channel: Channel, job: Job) {
+    const endpointId = channel.endpoint.id;
+    const { number: lane } = job.lane;
+    if (job.parked) due.unclaim(channel, [job]);
+    else if (book.has({ lane, endpointId, itemId: job.event.itemId, seq: job.event.seq })) close(job);
+    else wait(job, endpointId);
   }
 
-  function emptyQueue(channel: Channel) {
-    for (const job of channel.queue.take(() => true)) {
-      if (job.parked) channel.claims.delete(`${job.lane.number}/${job.event.seq}`);
-      else if (channel.gone) drop(job, channel.endpoint.id);
-      else putAside(job, channel);
+  /** Nothing waits in its queue any more: it lags where it has something to come, and its retries are due again later. */
+  function letGo(channel: Channel) {
+    const { queue } = channel;
+    for (const lane of lanesOf(channel)) fallBehind(channel, lane, { drop: true });
+    const parked = queue.take(() => true).filter((job) => job.parked && !job.lane.lost);
+    due.unclaim(channel, parked);
+    const endpointId = channel.endpoint.id;
+    for (const { lane, event } of parked) {
+      // One that waited behind an older one may be its item's oldest by now, and has no time of its own.
+      const isHead = event.itemId === null || book.head(lane.number, endpointId, event.itemId) === event.seq;
+      if (isHead) settler.release({ lane, endpointId, seq: event.seq });
     }
   }
 
-  function onSettled(results: readonly Result[]) {
+  /** Those of the jobs that have not been parked. */
+  function lanesOf({ queue }: Channel, which: (job: Job) => boolean = () => true): Set<Lane> {
+    const found = new Set<Lane>();
+    for (const job of queue.jobs()) if (!job.parked && !job.lane.lost && which(job)) found.add(job.lane);
+    return found;
+  }
+
+  function forgetChannel(channel: Channel) {
+    for (const lane of lanesOf(channel)) fallBehind(channel, lane);
+    forget(channel);
+    for (const job of channel.queue.take(() => true)) drop(job, channel.endpoint.id);
+    book.forgetEndpoint(channel.endpoint.id);
+    settler.forget(channel.endpoint.id);
+  }
+
+  /** Its owner wants nothing of what came before it was enabled. */
+  function skip(channel: Channel, among: Iterable<Lane>) {
+    const { id, skipThrough: positions } = channel.endpoint;
+    if (!positions) return;
+    for (const lane of among) {
+      const through = positions[lane.number] ?? 0;
+      const waiting = book.upTo(lane.number, id, through).filter(({ seq }) => !channel.claims.has(`${lane.number}/${seq}`));
+      for (const row of waiting) book.remove(row);
+      skipThrough(
+        channel,
+        lane,
+        through,
+        waiting.map(({ seq }) => seq),
+      );
+    }
+    count(channel);
+  }
+
+  function onSettled(results: readonly Result[], released: readonly Place[]) {
     due.release(results);
+    if (released.length > 0) due.note(clock.now());
     for (const { job, endpointId, outcome, park } of results) {
       if (!outcome) continue;
       if (outcome.failure === null) counts.delivered += 1;
@@ -137,76 +248,41 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   }
 
   async function reload() {
-    const { enabled, disabled, removed } = await channels.reload();
-    for (const channel of enabled) settler.revive(channel.endpoint.id);
-    for (const channel of removed) settler.forget(channel.endpoint.id);
-    for (const channel of [...disabled, ...removed]) emptyQueue(channel);
-    if (enabled.length > 0) due.note(0);
+    const { enabled, removed, unordered, skipping } = await channels.reload();
+    for (const channel of removed) forgetChannel(channel);
+    for (const channel of unordered) settler.revive(channel.endpoint.id);
+    for (const channel of skipping) skip(channel, lanes.values());
+    for (const channel of channels.all()) tend(channel);
+    if (enabled.length + unordered.length > 0) due.note(0);
   }
 
-  /** One statement: keeps the leases, and learns of moved heads and of changed configuration. */
-  async function renew() {
-    const before = monotonicMs();
-    const renewal = await leases.renew();
-    const ours = new Map(renewal.lanes.map((lane) => [lane.lane, lane]));
-    for (const lane of lanes.values()) {
-      const renewed = ours.get(lane.number);
-      if (renewed?.epoch !== lane.epoch) lose(lane);
-      else if (renewed.head > lane.read) lane.moved = true;
-    }
-    sendUntil = before + GOOD_FOR_MS;
-    if (lanes.size < LANES && !stopping) await acquire();
-    if (renewal.configurationVersion !== null && renewal.configurationVersion !== channels.version) await reload();
+  /** Brings the channel in line with its gate and with the time. */
+  function tend(channel: Channel) {
+    const rests = channel.gate.mustLag();
+    if (rests && channel.queue.size > 0) letGo(channel);
+    const before = monotonicMs() - LIVE_MAX_MS;
+    for (const lane of lanesOf(channel, (job) => job.lag === null && job.queuedAt <= before)) fallBehind(channel, lane);
+    const sends = !rests && channel.gate.maySend();
+    if (sends && !channel.sends) due.note(0);
+    channel.sends = sends;
+    catchUp.want(channel);
   }
 
-  function lose(lane: Lane) {
-    lane.lost = true;
-    lanes.delete(lane.number);
+  function onLost(lane: Lane) {
     due.forgetLane(lane);
     for (const channel of channels.all()) channel.queue.take((job) => job.lane === lane);
-    log.warn({ lane: lane.number, epoch: lane.epoch }, 'lane taken over by another node');
-  }
-
-  async function acquire() {
-    const taken = await leases.acquire();
-    if (taken.length === 0) return;
-    if (channels.version === -1) await reload();
-    const fresh = new Map(taken.map(({ lane, epoch, settled }) => [lane, createLane(lane, epoch, settled)]));
-    // Only after the epoch was raised: from then on nobody else settles these lanes.
-    for (const row of await readDone(storage, owner)) {
-      const done = fresh.get(row.lane)?.done;
-      if (!done) continue;
-      const endpoints = done.get(row.seq);
-      if (endpoints) endpoints.add(row.endpoint_id);
-      else done.set(row.seq, new Set([row.endpoint_id]));
-    }
-    for (const [number, lane] of fresh) {
-      const before = lanes.get(number);
-      if (before) lose(before);
-      lanes.set(number, lane);
-    }
-    due.note(0);
   }
 
   async function beat() {
-    await renew();
+    await ownership.renew();
     if (troubled) log.info({}, 'delivery goes on');
     troubled = false;
-    putAsideOld();
+    for (const channel of channels.all()) tend(channel);
     await settler.flush();
     for (const channel of channels.all()) channel.queue.kick();
+    tail.hand();
     await tail.read();
     await due.check();
-  }
-
-  function putAsideOld() {
-    const before = monotonicMs() - WAIT_MAX_MS;
-    for (const channel of channels.all()) {
-      const oldestAt = channel.queue.oldestLiveAt;
-      if (oldestAt === null || oldestAt > before) continue;
-      channel.slow = true;
-      for (const job of channel.queue.take((candidate) => !candidate.parked && candidate.queuedAt <= before)) putAside(job, channel);
-    }
   }
 
   function onTrouble(error: unknown) {
@@ -248,6 +324,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     async stop(drainMs = DRAIN_MS) {
       stopping = true;
       tail.stop();
+      catchUp.stop();
       await heartbeat.stop();
       await beating;
       if (underWay() > 0) {
@@ -270,6 +347,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       stopping = true;
       abandoned = true;
       tail.stop();
+      catchUp.stop();
       settler.stop();
       await Promise.all([heartbeat.stop(), channels.destroy()]);
       await beating;
@@ -280,6 +358,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       queued: [...channels.all()].reduce((sum, { queue }) => sum + queue.size, 0),
       underWay: underWay(),
       unflushed: settler.unflushed,
+      lagging: [...channels.all()].reduce((sum, { lags }) => sum + lags.size, 0),
       ...counts,
     }),
   };

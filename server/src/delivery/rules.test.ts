@@ -88,7 +88,16 @@ suite('retry', () => {
 
 suite('matching', () => {
   const endpoint = (id: string, versions: DeliverableEndpoint['versions'], applicationId = 'app'): DeliverableEndpoint => {
-    return { ...DEFAULT_SETTINGS, id, applicationId, url: 'http://receiver.example/', enabled: true, secrets: [], versions };
+    return {
+      ...DEFAULT_SETTINGS,
+      id,
+      applicationId,
+      url: 'http://receiver.example/',
+      enabled: true,
+      skipThrough: null,
+      secrets: [],
+      versions,
+    };
   };
 
   test('uses the version in force at the seq of the event, whenever it is read', () => {
@@ -165,7 +174,7 @@ suite('window', () => {
 suite('queue', () => {
   const lane = createLane(0, 1, 0);
   const job = (seq: number, itemId: number | null): Job => {
-    return { lane, event: event({ seq, itemId }), source: 'live', attempts: 0, parked: false, queuedAt: seq };
+    return { lane, event: event({ seq, itemId }), source: 'live', attempts: 0, parked: false, lag: null, queuedAt: seq };
   };
 
   test('each item has one event under way, in order, and none is lost, whatever ends first', () => {
@@ -178,7 +187,10 @@ suite('queue', () => {
           const started: Job[] = [];
           const running: { job: Job; finished: () => void }[] = [];
           const queue = createQueue({
-            concurrency,
+            total: { queued: 0 },
+            concurrency: () => concurrency,
+            ordered: () => true,
+            admit: () => true,
             maySend: () => true,
             start(one, finished) {
               assert.ok(one.event.itemId === null || !running.some((other) => other.job.event.itemId === one.event.itemId));
@@ -214,7 +226,10 @@ suite('queue', () => {
     let held = true;
     let started = 0;
     const queue = createQueue({
-      concurrency: 2,
+      total: { queued: 0 },
+      concurrency: () => 2,
+      ordered: () => true,
+      admit: () => true,
       maySend: () => !held,
       start: () => {
         started += 1;
@@ -223,7 +238,7 @@ suite('queue', () => {
     queue.push(job(1, 1));
     queue.push(job(2, 2));
     assert.equal(started, 0);
-    assert.equal(queue.oldestLiveAt, 1);
+    assert.equal(queue.live, 2);
     held = false;
     queue.kick();
     assert.equal(started, 2);

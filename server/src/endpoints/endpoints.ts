@@ -41,6 +41,8 @@ export type DeliverableEndpoint = EndpointSettings & {
   applicationId: string;
   url: string;
   enabled: boolean;
+  /** For each lane, up to where its owner wants nothing any more; null when that was never said. */
+  skipThrough: readonly number[] | null;
   secrets: readonly OpenSecret[];
   versions: readonly EndpointVersion[];
 };
@@ -196,6 +198,7 @@ export async function loadEndpoints({
       applicationId: row.application_id,
       url: row.url,
       enabled: row.enabled === 1,
+      skipThrough: row.skip_through === null ? null : (JSON.parse(row.skip_through) as number[]),
       // What cannot be read must not be left out of a request: without secrets nothing is sent, and its attempts say so.
       secrets: settings === null ? [] : (secrets.get(row.id) ?? []),
       versions: (byEndpoint.get(row.id) ?? []).map((version) => ({
@@ -217,6 +220,7 @@ type EndpointRow = SettingsColumns &
     url: string;
     events: string;
     data_key_id: string;
+    skip_through: string | null;
     created_at: number;
     updated_at: number;
   };
@@ -256,7 +260,7 @@ function lockEndpoint(tx: Writer, storage: Storage, id: string): Promise<Endpoin
   return tx.first<EndpointRow>(sql`select * from endpoints where id = ${id} and deleted_at is null${storage.forUpdate}`);
 }
 
-async function raiseConfiguration(tx: Writer): Promise<void> {
+export async function raiseConfiguration(tx: Writer): Promise<void> {
   await tx.run(sql`update configuration set version = version + 1`);
 }
 

@@ -5,13 +5,19 @@ import { type DeliverableEndpoint, loadEndpoints } from '../../endpoints/endpoin
 import type { LoggedEvent } from '../../events/log.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { Vault } from '../../vault/vault.ts';
-import type { Job, Outcome } from '../lanes/lane.ts';
+import type { Job, Lag, Outcome } from '../lanes/lane.ts';
 import { createMatcher, type Matcher } from '../lanes/matching.ts';
-import { CONCURRENCY, createSender, type Sender } from '../sending/sender.ts';
-import { createQueue, type Queue } from './queue.ts';
+import { createSender, type Sender } from '../sending/sender.ts';
+import type { Book } from './book.ts';
+import { createGate, type Gate } from './gate.ts';
+import { createQueue, type Queue, type Total } from './queue.ts';
 
-/** Live jobs that may wait for one endpoint: some 25 ms of a fast receiver's work, less than 1 MB. */
+/** Jobs that may wait for one endpoint: some 25 ms of a fast receiver's work, less than 1 MB. */
 export const QUEUE_MAX = 500;
+/** Jobs that may wait in all queues, about 20 MB. Beyond it an endpoint that has as many as it sends at once gets no more. */
+export const QUEUED_MAX = 20_000;
+/** Beyond this many parked deliveries that are not dead an endpoint is given no more events, until half of them are gone. */
+export const PARKED_MAX = 10_000;
 
 export type Channel = {
   endpoint: DeliverableEndpoint;
@@ -20,27 +26,49 @@ export type Channel = {
   gone: boolean;
   /** Reading waits for room in its queue. */
   blocking: boolean;
-  /** It kept others or its own events waiting too long: until its queue has run empty, reading waits for it no more. */
-  slow: boolean;
+  /** Too much is parked for it. */
+  crowded: boolean;
+  /** Whether it could send when it was last looked after. */
+  sends: boolean;
+  /** What it may be given now. */
+  readonly gate: Gate;
+  /** Lanes on which it lags, the least recently served first. */
+  readonly lags: Map<number, Lag>;
   /** Parked deliveries in the queue or under way, as `lane/seq`. */
   readonly claims: Set<string>;
   readonly queue: Queue;
   sender: Sender;
 };
 
-export type Reload = { enabled: Channel[]; disabled: Channel[]; removed: Channel[] };
+/** `unordered`: keeps order no more. `skipping`: made, or changed, what its owner does not want to receive. */
+export type Reload = { enabled: Channel[]; removed: Channel[]; unordered: Channel[]; skipping: Channel[] };
 
 export type Channels = {
   /** Of the configuration that is loaded; -1 before the first. */
   readonly version: number;
   get(endpointId: string): Channel | undefined;
   all(): IterableIterator<Channel>;
+  readonly size: number;
+  /** How many more jobs may wait for it now; not above 0 when its queue is full. */
+  roomOf(channel: Channel): number;
+  /** Reading waits for room in its queue, or until another one is hungry. */
+  block(channel: Channel): void;
   match(event: LoggedEvent): readonly string[];
   /** Answers what changed for queues. */
   reload(): Promise<Reload>;
   close(): Promise<void>;
   destroy(): Promise<void>;
 };
+
+/** Whether it may be given events that it has not had. */
+export function mayRead(channel: Channel): boolean {
+  return !channel.crowded && !channel.gate.mustLag();
+}
+
+/** Whether it follows and could send more than it has. */
+export function isHungry(channel: Channel): boolean {
+  return channel.queue.size < channel.gate.concurrency() && channel.lags.size === 0 && mayRead(channel);
+}
 
 export function createChannels(options: {
   storage: Storage;
@@ -49,36 +77,69 @@ export function createChannels(options: {
   policy: AddressPolicy;
   version: string;
   deadlineMs?: number;
+  book: Book;
   maySend: () => boolean;
+  /** A job whose item waits for an older event: it is not sent now. */
+  onHeld: (channel: Channel, job: Job) => void;
   onOutcome: (channel: Channel, job: Job, outcome: Outcome) => void;
+  /** What reading waited for has come: room in a queue, or a hungry channel. */
   onRoom: () => void;
+  /** A channel that lags has room. */
+  onThirst: (channel: Channel) => void;
 }): Channels {
+  const { book } = options;
+  const total: Total = { queued: 0 };
   const channels = new Map<string, Channel>();
   let match: Matcher = () => [];
   let version = -1;
+  let blocked = false;
+
+  const roomOf = (channel: Channel) => (total.queued < QUEUED_MAX ? QUEUE_MAX : channel.gate.concurrency()) - channel.queue.live;
 
   function open(endpoint: DeliverableEndpoint): Channel {
+    const gate = createGate(() => channel);
+    const ordered = () => channel.endpoint.ordering === 'item';
     const channel: Channel = {
       endpoint,
       enabled: endpoint.enabled,
       gone: false,
       blocking: false,
-      slow: false,
+      crowded: false,
+      sends: false,
+      gate,
+      lags: new Map(),
       claims: new Set(),
       sender: createSender(endpoint, options),
-      queue: createQueue({ concurrency: CONCURRENCY, maySend: options.maySend, start }),
+      queue: createQueue({
+        total,
+        concurrency: gate.concurrency,
+        ordered,
+        maySend: () => options.maySend() && gate.maySend(),
+        admit,
+        start,
+      }),
     };
+    function admit(job: Job): boolean {
+      const { itemId } = job.event;
+      if (itemId === null || !ordered()) return true;
+      const head = book.head(job.lane.number, channel.endpoint.id, itemId);
+      if (head === undefined || (job.parked && head === job.event.seq)) return true;
+      options.onHeld(channel, job);
+      return false;
+    }
     function start(job: Job, finished: () => void) {
-      if (channel.blocking && channel.queue.live <= QUEUE_MAX / 2) {
+      if (blocked && (channel.blocking ? channel.queue.live <= QUEUE_MAX / 2 : isHungry(channel))) {
+        blocked = false;
         channel.blocking = false;
         queueMicrotask(options.onRoom);
       }
+      if (channel.lags.size > 0 && wantsMore()) options.onThirst(channel);
       channel.sender.send(job.event, (outcome) => {
-        if (channel.slow && outcome.failure === null && channel.queue.size === 0) channel.slow = false;
         options.onOutcome(channel, job, outcome);
         finished();
       });
     }
+    const wantsMore = () => channel.queue.live <= QUEUE_MAX / 2 || channel.queue.size <= gate.concurrency();
     return channel;
   }
 
@@ -99,6 +160,14 @@ export function createChannels(options: {
     },
     get: (id) => channels.get(id),
     all: () => channels.values(),
+    get size() {
+      return channels.size;
+    },
+    roomOf,
+    block(channel) {
+      channel.blocking = true;
+      blocked = true;
+    },
     match: (event) => match(event),
     reload() {
       // One at a time: an older load that ends after a newer one would take new endpoints for removed ones.
@@ -119,19 +188,20 @@ export function createChannels(options: {
 
   async function reloadOnce(): Promise<Reload> {
     const loaded = await loadEndpoints({ storage: options.storage, vault: options.vault, now: options.clock.now() });
-    const changed: Reload = { enabled: [], disabled: [], removed: [] };
+    const changed: Reload = { enabled: [], removed: [], unordered: [], skipping: [] };
     const live = new Set<string>();
     for (const endpoint of loaded.endpoints) {
       live.add(endpoint.id);
       let channel = channels.get(endpoint.id);
-      const wasEnabled = channel?.enabled ?? false;
+      const before = { enabled: channel?.enabled ?? false, ...pick(channel?.endpoint) };
       if (channel) change(channel, endpoint);
       else {
         channel = open(endpoint);
         channels.set(endpoint.id, channel);
       }
-      if (channel.enabled && !wasEnabled) changed.enabled.push(channel);
-      if (!channel.enabled && wasEnabled) changed.disabled.push(channel);
+      if (channel.enabled && !before.enabled) changed.enabled.push(channel);
+      if (before.ordering === 'item' && endpoint.ordering === 'none') changed.unordered.push(channel);
+      if (endpoint.skipThrough && endpoint.skipThrough.join() !== before.skipThrough?.join()) changed.skipping.push(channel);
     }
     for (const channel of channels.values()) {
       if (live.has(channel.endpoint.id)) continue;
@@ -144,4 +214,8 @@ export function createChannels(options: {
     version = loaded.configurationVersion;
     return changed;
   }
+}
+
+function pick(endpoint: DeliverableEndpoint | undefined): Partial<Pick<DeliverableEndpoint, 'ordering' | 'skipThrough'>> {
+  return endpoint ? { ordering: endpoint.ordering, skipThrough: endpoint.skipThrough } : {};
 }

@@ -3,12 +3,18 @@ import type { Clock } from '../../base/clock.ts';
 import { type LoggedEvent, readEvents } from '../../events/log.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { Job, Lane, Result } from '../lanes/lane.ts';
-import { type ParkedRow, readDue, readNextDue } from '../lanes/reader.ts';
+import { type ParkedRow, readDue, readNextDue, readParked } from '../lanes/reader.ts';
+import type { Book } from './book.ts';
 import type { Channel, Channels } from './channels.ts';
 
 /** Parked deliveries of one endpoint in its queue at once: a hanging endpoint holds these in memory and no more. */
 const CLAIMS_MAX = 256;
 const READ_LIMIT = 500;
+/**
+ * When the oldest of an item is due, as many that wait behind it go to the queue with it, and are sent one after another
+ * without a look at the database between: some 1,000 a second and item in place of 50.
+ */
+const FOLLOWERS_MAX = 20;
 
 export type Due = {
   /** Claims what is due and has room. Single-flight. Never rejects. */
@@ -17,6 +23,8 @@ export type Due = {
   note(dueAt: number): void;
   /** These results are written: their claims end. */
   release(results: readonly Result[]): void;
+  /** The channel's waiting jobs were let go of: so are these claims. */
+  unclaim(channel: Channel, jobs: readonly Job[]): void;
   forgetLane(lane: Lane): void;
 };
 
@@ -25,16 +33,19 @@ export function createDue(options: {
   clock: Clock;
   lanes: ReadonlyMap<number, Lane>;
   channels: Channels;
+  book: Book;
   monotonicMs: () => number;
   mayClaim: () => boolean;
   /** What was parked for an endpoint or an event that no longer exists. */
   drop: (job: Job, endpointId: string) => void;
+  /** Due, and yet it has to wait behind an older one of its item. */
+  wait: (job: Job, endpointId: string) => void;
   onTrouble: (error: unknown) => void;
 }): Due {
-  const { storage, clock, lanes, channels } = options;
+  const { storage, clock, lanes, channels, book } = options;
   let nextDueAt = 0;
   let running = false;
-  /** A channel had no room for what was due. */
+  /** Something due could not go to a queue, and may when results are written. */
   let saturated = false;
   /** Released while a read was under way: its snapshot may still show them as they were. */
   const releasedMeanwhile = new Set<string>();
@@ -59,21 +70,43 @@ export function createDue(options: {
     const all = [...channels.all()];
     const full = all.filter(({ claims }) => claims.size >= CLAIMS_MAX);
     saturated = full.length > 0;
-    const without = all.filter((channel) => !channel.enabled || full.includes(channel));
-    const claimed = all.reduce((sum, channel) => sum + (without.includes(channel) ? 0 : channel.claims.size), 0);
+    const without = all.filter((channel) => !channel.gate.maySend() || channel.gate.mustLag() || full.includes(channel));
+    const excluded = new Set(without);
+    const claimed = all.reduce((sum, channel) => sum + (excluded.has(channel) ? 0 : channel.claims.size), 0);
     const limit = READ_LIMIT + claimed;
-    const rows = await readDue(
-      storage,
-      now,
-      without.map(({ endpoint }) => endpoint.id),
-      limit,
-    );
-    const fresh = rows.filter((row) => lanes.has(row.lane) && !channels.get(row.endpoint_id)?.claims.has(`${row.lane}/${row.seq}`));
-    const events = await eventsOf(fresh);
-    let taken = 0;
-    for (const row of fresh) if (take(row, events)) taken += 1;
-    if (rows.length < limit) note((await readNextDue(storage, now)) ?? Number.POSITIVE_INFINITY);
-    else if (taken > 0) note(now);
+    const owned = [...lanes.keys()];
+    const rows = await readDue(storage, { now, lanes: owned, without: without.map(({ endpoint }) => endpoint.id), limit });
+    const fresh = rows.filter((row) => lanes.has(row.lane) && !isClaimed(row));
+    const queued = [...fresh, ...(await followersOf(fresh))];
+    const events = await eventsOf(queued);
+    let moved = false;
+    for (const row of queued) moved = take(row, events.get(`${row.lane}/${row.seq}`)) || moved;
+    if (rows.length < limit) note((await readNextDue(storage, now, owned)) ?? Number.POSITIVE_INFINITY);
+    else if (moved) note(now);
+  }
+
+  const isClaimed = (row: { endpoint_id: string; lane: number; seq: number }) =>
+    channels.get(row.endpoint_id)?.claims.has(`${row.lane}/${row.seq}`) ?? false;
+
+  const isOrdered = (row: ParkedRow) => channels.get(row.endpoint_id)?.endpoint.ordering === 'item' && row.item_id !== null;
+  const isHead = (row: ParkedRow) => book.head(row.lane, row.endpoint_id, row.item_id!) === row.seq;
+
+  /** What waits behind the heads among these rows. */
+  async function followersOf(rows: readonly ParkedRow[]): Promise<ParkedRow[]> {
+    const wanted = new Map<string, { endpointId: string; lane: number; seqs: number[] }>();
+    for (const row of rows) {
+      if (!isOrdered(row) || !isHead(row)) continue;
+      const behind = book.behind(row.lane, row.endpoint_id, row.item_id!, FOLLOWERS_MAX);
+      const seqs = behind.filter((seq) => !isClaimed({ ...row, seq }));
+      if (seqs.length === 0) continue;
+      const key = `${row.endpoint_id}/${row.lane}`;
+      const group = wanted.get(key);
+      if (group) group.seqs.push(...seqs);
+      else wanted.set(key, { endpointId: row.endpoint_id, lane: row.lane, seqs });
+    }
+    const followers: ParkedRow[] = [];
+    for (const { endpointId, lane, seqs } of wanted.values()) followers.push(...(await readParked(storage, endpointId, lane, seqs)));
+    return followers;
   }
 
   async function eventsOf(rows: readonly ParkedRow[]): Promise<Map<string, LoggedEvent>> {
@@ -85,27 +118,38 @@ export function createDue(options: {
     return events;
   }
 
-  function take(row: ParkedRow, events: ReadonlyMap<string, LoggedEvent>): boolean {
+  /** Whether it went to the queue. What is only written here is seen again, and differently, once that is committed. */
+  function take(row: ParkedRow, event: LoggedEvent | undefined): boolean {
     const key = `${row.lane}/${row.seq}`;
     const lane = lanes.get(row.lane);
     if (!lane || releasedMeanwhile.has(`${row.endpoint_id}/${key}`)) return false;
     const channel = channels.get(row.endpoint_id);
-    const event = events.get(key);
     const source = event && event.endpointId !== null ? 'test' : 'retry';
-    const base = { lane, source, attempts: row.attempts, parked: true, queuedAt: options.monotonicMs() } as const;
-    if (!channel || !event) {
+    const base = { lane, source, attempts: row.attempts, parked: true, lag: null, queuedAt: options.monotonicMs() } as const;
+    if (!channel || !event || event.erased) {
+      channel?.claims.add(key);
+      saturated = true;
       options.drop({ ...base, event: event ?? missing(row) }, row.endpoint_id);
       return false;
     }
-    if (!channel.enabled) return false;
+    if (!channel.gate.maySend() || channel.gate.mustLag() || channel.claims.has(key)) return false;
     if (channel.claims.size >= CLAIMS_MAX) {
       saturated = true;
+      return false;
+    }
+    if (isOrdered(row) && !isHead(row) && !isBehindClaim(row)) {
+      channel.claims.add(key);
+      saturated = true;
+      options.wait({ ...base, event }, row.endpoint_id);
       return false;
     }
     channel.claims.add(key);
     channel.queue.push({ ...base, event });
     return true;
   }
+
+  /** The head is claimed already: whatever comes behind it is sent after it, or is refused when it fails. */
+  const isBehindClaim = (row: ParkedRow) => isClaimed({ ...row, seq: book.head(row.lane, row.endpoint_id, row.item_id!) ?? row.seq });
 
   function note(dueAt: number) {
     nextDueAt = Math.min(nextDueAt, dueAt);
@@ -129,6 +173,9 @@ export function createDue(options: {
       }
       if (released && saturated) note(0);
     },
+    unclaim(channel, jobs) {
+      for (const { lane, event } of jobs) end(channel, channel.endpoint.id, `${lane.number}/${event.seq}`);
+    },
     forgetLane(lane) {
       for (const channel of channels.all()) {
         for (const key of channel.claims) if (key.startsWith(`${lane.number}/`)) channel.claims.delete(key);
@@ -147,7 +194,7 @@ function missing(row: ParkedRow): LoggedEvent {
     applicationId: '',
     type: '',
     userUuid: null,
-    itemId: null,
+    itemId: row.item_id,
     accountId: null,
     refreshId: null,
     endpointId: null,

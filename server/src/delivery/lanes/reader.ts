@@ -2,6 +2,7 @@
 import { type EventRow, eventFromRow, type LoggedEvent } from '../../events/log.ts';
 import { sql, sqlList } from '../../storage/sql.ts';
 import type { Reader } from '../../storage/storage.ts';
+import type { Position, Range } from './position.ts';
 
 export type Tail = { events: LoggedEvent[]; configurationVersion: number | null };
 type TailRow = EventRow & { configuration_version: number };
@@ -20,38 +21,106 @@ export async function readTail(reader: Reader, lane: number, afterSeq: number, l
   return { events: rows.map(eventFromRow), configurationVersion: rows[0]?.configuration_version ?? null };
 }
 
+export type Stretch = { applicationId: string; lane: number; afterSeq: number; throughSeq: number; limit: number };
+
+/** The same of one application, for an endpoint that reads by itself: by the index on (application, lane, seq). */
+export async function readStretch(reader: Reader, { applicationId, lane, afterSeq, throughSeq, limit }: Stretch): Promise<Tail> {
+  const rows = await reader.all<TailRow>(
+    sql`select segment, lane, seq, application_id, type, user_uuid, item_id, account_id, refresh_id, endpoint_id, content, timestamp, committed_at,
+          sequences, traceparent, about_endpoint_id, erased,
+          (select c.version from configuration c) as configuration_version
+        from events where application_id = ${applicationId} and lane = ${lane} and seq > ${afterSeq} and seq <= ${throughSeq}
+        order by seq limit ${limit}`,
+  );
+  return { events: rows.map(eventFromRow), configurationVersion: rows[0]?.configuration_version ?? null };
+}
+
 export async function readHeads(reader: Reader): Promise<{ lane: number; head: number }[]> {
   return reader.all<{ lane: number; head: number }>(sql`select lane, head from lane_heads`);
 }
 
-export type Done = { lane: number; seq: number; endpoint_id: string };
-
-/** Above the settled positions of the lanes that `owner` leases: what was delivered, or stands in `parked`. */
-export async function readDone(reader: Reader, owner: string): Promise<Done[]> {
-  const delivered = await reader.all<Done>(
-    sql`select a.lane, a.seq, a.endpoint_id from lane_leases l join attempts a on a.lane = l.lane and a.seq > l.settled
-        where l.owner = ${owner} and a.delivered = 1`,
+/** A lane's newest seq, and the configuration's version of the same snapshot. */
+export async function readHead(reader: Reader, lane: number): Promise<{ head: number; configurationVersion: number }> {
+  const row = await reader.first<{ head: number; version: number }>(
+    sql`select h.head, (select c.version from configuration c) as version from lane_heads h where h.lane = ${lane}`,
   );
-  const parked = await reader.all<Done>(
-    sql`select p.lane, p.seq, p.endpoint_id from lane_leases l join parked p on p.lane = l.lane and p.seq > l.settled where l.owner = ${owner}`,
-  );
-  return [...delivered, ...parked];
+  return { head: row?.head ?? 0, configurationVersion: row?.version ?? 0 };
 }
 
-export type ParkedRow = { endpoint_id: string; lane: number; seq: number; attempts: number };
+export type Done = { seq: number; endpoint_id: string };
 
-/** Due at `now` (epoch ms), oldest first, without the endpoints that cannot take more. */
-export async function readDue(reader: Reader, now: number, without: readonly string[], limit: number): Promise<ParkedRow[]> {
+/**
+ * Above a lane's settled position: what was delivered, or stands in `parked`. Bounded by what a lane's window holds.
+ * Segment by segment, because the key of the attempts begins with it: an index of their own would cost 8 µs per delivery.
+ */
+export async function readDone(reader: Reader, lane: number, settled: number): Promise<Done[]> {
+  const segments = await reader.first<{ first: number | null; last: number }>(
+    sql`select (select e.segment from events e where e.lane = ${lane} and e.seq > ${settled} order by e.seq limit 1) as first, h.segment as last
+        from lane_heads h where h.lane = ${lane}`,
+  );
+  const done = await reader.all<Done>(
+    sql`select seq, endpoint_id from parked where lane = ${lane} and seq > ${settled} and replay_id = ''`,
+  );
+  for (let segment = segments?.first ?? Number.POSITIVE_INFINITY; segment <= segments!.last; segment += 1) {
+    const delivered = await reader.all<Done>(
+      sql`select seq, endpoint_id from attempts
+          where segment = ${segment} and lane = ${lane} and seq > ${settled} and delivered = 1 and source <> 'replay'`,
+    );
+    for (const row of delivered) done.push(row);
+  }
+  return done;
+}
+
+export type PositionRow = Position & { endpointId: string };
+
+/** The endpoints that lag on a lane. */
+export async function readPositions(reader: Reader, lane: number): Promise<PositionRow[]> {
+  const rows = await reader.all<{ endpoint_id: string; settled: number; ahead: string }>(
+    sql`select endpoint_id, settled, ahead from endpoint_positions where lane = ${lane}`,
+  );
+  return rows.map((row) => ({ endpointId: row.endpoint_id, settled: row.settled, ahead: JSON.parse(row.ahead) as Range[] }));
+}
+
+export type OpenRow = { endpoint_id: string; item_id: number | null; seq: number; due_at: number | null };
+
+/** What waits in a lane: parked and not dead, the oldest first. */
+export async function readOpen(reader: Reader, lane: number): Promise<OpenRow[]> {
+  return reader.all<OpenRow>(
+    sql`select endpoint_id, item_id, seq, due_at from parked where lane = ${lane} and state <> 'dead' and replay_id = '' order by seq`,
+  );
+}
+
+export type ParkedRow = { endpoint_id: string; lane: number; seq: number; item_id: number | null; attempts: number };
+
+/** Due at `now` (epoch ms) in these lanes, oldest first, without the endpoints that cannot take more. */
+export async function readDue(
+  reader: Reader,
+  { now, lanes, without, limit }: { now: number; lanes: readonly number[]; without: readonly string[]; limit: number },
+): Promise<ParkedRow[]> {
   return without.length === 0
-    ? reader.all<ParkedRow>(sql`select endpoint_id, lane, seq, attempts from parked where due_at <= ${now} order by due_at limit ${limit}`)
+    ? reader.all<ParkedRow>(
+        sql`select endpoint_id, lane, seq, item_id, attempts from parked where due_at <= ${now} and replay_id = '' and lane in ${sqlList(lanes)}
+            order by due_at limit ${limit}`,
+      )
     : reader.all<ParkedRow>(
-        sql`select endpoint_id, lane, seq, attempts from parked where due_at <= ${now} and endpoint_id not in ${sqlList(without)}
+        sql`select endpoint_id, lane, seq, item_id, attempts from parked where due_at <= ${now} and replay_id = '' and lane in ${sqlList(lanes)}
+              and endpoint_id not in ${sqlList(without)}
             order by due_at limit ${limit}`,
       );
 }
 
-/** When the next parked delivery after `now` is due, or null. */
-export async function readNextDue(reader: Reader, now: number): Promise<number | null> {
-  const row = await reader.first<{ due: number | null }>(sql`select min(due_at) as due from parked where due_at > ${now}`);
-  return row?.due ?? null;
+/** Parked rows of one endpoint by their seqs. */
+export async function readParked(reader: Reader, endpointId: string, lane: number, seqs: readonly number[]): Promise<ParkedRow[]> {
+  return reader.all<ParkedRow>(
+    sql`select endpoint_id, lane, seq, item_id, attempts from parked
+        where endpoint_id = ${endpointId} and lane = ${lane} and seq in ${sqlList(seqs)} and replay_id = '' and state <> 'dead' order by seq`,
+  );
+}
+
+/** When the next parked delivery of these lanes after `now` is due, or null. */
+export async function readNextDue(reader: Reader, now: number, lanes: readonly number[]): Promise<number | null> {
+  const row = await reader.first<{ due_at: number }>(
+    sql`select due_at from parked where due_at > ${now} and replay_id = '' and lane in ${sqlList(lanes)} order by due_at limit 1`,
+  );
+  return row?.due_at ?? null;
 }

@@ -1,20 +1,15 @@
 /** Follows the tails of the leased lanes, and hands each event to the queues of the endpoints that it matches. */
 import type { LoggedEvent } from '../../events/log.ts';
 import type { Storage } from '../../storage/storage.ts';
-import { type Channel, type Channels, QUEUE_MAX } from '../channels/channels.ts';
+import { type Channel, type Channels, isHungry, mayRead } from '../channels/channels.ts';
+import { fallBehind, isHanded } from './lagging.ts';
 import type { Job, Lane } from './lane.ts';
-import { readHeads, readTail } from './reader.ts';
+import { readHead, readHeads, readTail } from './reader.ts';
 
 /** Events read at once of one lane: the main thread is held for about 1 ms. */
 const READ_LIMIT = 200;
-/** Between a lane's settled position and its newest event read; a receiver that hangs holds it for one deadline at most. */
+/** Between a lane's settled position and its newest event read; a receiver that hangs holds it until it lags. */
 const WINDOW_MAX = 10_000;
-/**
- * A full queue makes reading wait, which costs nothing while every other endpoint has work of its own. Where one has
- * none, it may be waiting for events behind this queue: after this long they are put aside for the full one.
- */
-const PATIENCE_MS = 1_000;
-
 export type Tail = {
   /** Reads what has moved, until nothing more can be handed over. Single-flight. Never rejects. */
   read(): Promise<void>;
@@ -31,8 +26,8 @@ export function createTail(options: {
   channels: Channels;
   monotonicMs: () => number;
   reload: () => Promise<void>;
-  /** A live delivery that does not go to its queue now. */
-  putAside: (job: Job, channel: Channel) => void;
+  /** The channel lags on a lane that has events for it. */
+  onBehind: (channel: Channel) => void;
   onTrouble: (error: unknown) => void;
 }): Tail {
   const { lanes, channels, monotonicMs } = options;
@@ -40,7 +35,6 @@ export function createTail(options: {
   let again = false;
   let headsWanted = false;
   let stopped = false;
-  let patience: NodeJS.Timeout | null = null;
 
   const readable = (lane: Lane) => lane.moved && !lane.lost && lane.pending.length === 0 && lane.window.size < WINDOW_MAX;
 
@@ -89,6 +83,7 @@ export function createTail(options: {
   async function readLane(lane: Lane) {
     lane.moved = false;
     try {
+      if (nobodyFollows(lane)) return await passOver(lane);
       const { events, configurationVersion } = await readTail(options.storage, lane.number, lane.read, READ_LIMIT);
       if (events.length === READ_LIMIT) lane.moved = true;
       if (configurationVersion !== null && configurationVersion !== channels.version) await options.reload();
@@ -112,41 +107,69 @@ export function createTail(options: {
     if (emptied && !reading) void read();
   }
 
+  const nobodyFollows = (lane: Lane) => lane.behind === channels.size && lane.window.size === 0;
+
+  /** All endpoints lag here: what comes is for their own reads, and costs nothing until then. */
+  async function passOver(lane: Lane) {
+    const { head, configurationVersion } = await readHead(options.storage, lane.number);
+    if (configurationVersion !== channels.version) await options.reload();
+    if (!nobodyFollows(lane)) {
+      lane.moved = true;
+      return;
+    }
+    lane.window.pass(head);
+    lane.read = Math.max(lane.read, head);
+    lane.handed = lane.read;
+    lane.done.clear();
+    for (const id of lane.lags.keys()) {
+      const channel = channels.get(id);
+      if (channel) options.onBehind(channel);
+    }
+  }
+
   /** False when the event has to wait for room. */
   function handEvent(lane: Lane, event: LoggedEvent): boolean {
-    const done = lane.done.get(event.seq);
-    const ids = channels.match(event);
-    const targets = done ? ids.filter((id) => !done.has(id)) : ids;
-    for (const id of targets) if (mustWait(channels.get(id)!)) return false;
-    if (done) lane.done.delete(event.seq);
-    lane.window.open(event.seq, targets.length);
-    for (const id of targets) {
+    const { seq } = event;
+    const done = lane.done.get(seq);
+    const targets: Channel[] = [];
+    for (const id of event.erased ? [] : channels.match(event)) {
+      if (done?.has(id)) continue;
       const channel = channels.get(id)!;
-      const source = event.endpointId === null ? 'live' : 'test';
-      const job: Job = { lane, event, source, attempts: 0, parked: false, queuedAt: monotonicMs() };
-      if (channel.enabled && channel.queue.live < QUEUE_MAX) channel.queue.push(job);
-      else options.putAside(job, channel);
+      const lag = lane.lags.size === 0 ? undefined : lane.lags.get(id);
+      if (lag && !lag.following) options.onBehind(channel);
+      else if (isHanded(lag, seq)) targets.push(channel);
+    }
+    const behind = targets.filter((channel) => !hasRoom(channel));
+    if (behind.length > 0) {
+      if (behind.some(mustWait)) return false;
+      for (const channel of behind) {
+        fallBehind(channel, lane);
+        options.onBehind(channel);
+      }
+    }
+    if (done) lane.done.delete(seq);
+    lane.window.open(seq, targets.length - behind.length);
+    lane.handed = seq;
+    const source = event.endpointId === null ? 'live' : 'test';
+    for (const channel of targets) {
+      if (behind.length > 0 && behind.includes(channel)) continue;
+      channel.queue.push({ lane, event, source, attempts: 0, parked: false, lag: null, queuedAt: monotonicMs() } satisfies Job);
     }
     return true;
   }
 
+  const hasRoom = (channel: Channel) => mayRead(channel) && channels.roomOf(channel) > 0;
+
+  /**
+   * A full queue makes reading wait, which costs nothing while all others have work of their own. As soon as another one
+   * could do with more, the full one lags; and after two seconds in any case, by its age.
+   */
   function mustWait(channel: Channel): boolean {
-    if (!channel.enabled || channel.slow || channel.queue.live < QUEUE_MAX) return false;
-    const oldestAt = channel.queue.oldestLiveAt;
-    if (oldestAt === null) return false;
-    if (monotonicMs() - oldestAt >= PATIENCE_MS && [...channels.all()].some(idle)) {
-      channel.slow = true;
-      return false;
-    }
-    channel.blocking = true;
-    patience ??= setTimeout(() => {
-      patience = null;
-      hand();
-    }, PATIENCE_MS);
+    if (!mayRead(channel)) return false;
+    for (const other of channels.all()) if (other !== channel && isHungry(other)) return false;
+    channels.block(channel);
     return true;
   }
-
-  const idle = ({ enabled, queue }: Channel) => enabled && queue.size === 0;
 
   return {
     read,
@@ -156,7 +179,6 @@ export function createTail(options: {
     hand,
     stop() {
       stopped = true;
-      if (patience) clearTimeout(patience);
     },
   };
 }

@@ -9,6 +9,8 @@ export type Window = {
   /** The next event of the lane; `endpoints` may be 0. Seqs ascend; a gap (taken by retention) waits for nobody. */
   open(seq: number, endpoints: number): void;
   close(seq: number): void;
+  /** Nobody waits for anything up to here, and the window is empty. */
+  pass(seq: number): void;
 };
 
 /** Closed counts at the front are dropped in blocks of this many, so that each costs O(1). */
@@ -49,6 +51,9 @@ export function createWindow(start: number): Window {
       const index = first + seq - settled - 1;
       counts[index] = counts[index]! - 1;
       if (index === first) advance();
+    },
+    pass(seq) {
+      settled = Math.max(settled, seq);
     },
   };
 }

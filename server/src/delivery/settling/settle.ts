@@ -5,21 +5,27 @@ import { isOperational } from '../../events/catalogue.ts';
 import type { SqlValue } from '../../storage/sql.ts';
 import { sql, sqlList } from '../../storage/sql.ts';
 import type { Storage, Writer } from '../../storage/storage.ts';
+import type { LagWrites } from '../lanes/lagging.ts';
 import type { Lane, Result } from '../lanes/lane.ts';
 
 export type Settlement = {
   owner: string;
   now: number;
   results: readonly Result[];
-  /** Every lane of the results, and those whose settled position has grown; with the position to write. */
+  /** Every lane that anything here belongs to; with the position to write. */
   positions: readonly { lane: Lane; settled: number }[];
+  lagging: readonly { lane: Lane; writes: LagWrites }[];
+  /** Parked rows that waited behind another one of their item, and are its oldest now. */
+  released: readonly Place[];
   /** Endpoints that answered 410. */
   disable: readonly string[];
-  /** Enabled endpoints whose rows without a due time are due from now on. */
+  /** Endpoints that no longer keep order: what waits in the lanes of `positions` is due. */
   revive: readonly string[];
   /** Deleted endpoints: nothing of theirs stays parked. */
   forget: readonly string[];
 };
+
+export type Place = { lane: Lane; endpointId: string; seq: number };
 
 /** A lane's epoch is no longer ours; nothing was written. */
 export class LaneLost extends Error {}
@@ -40,19 +46,21 @@ const ATTEMPT_COLUMNS = [
 ] as const;
 const FAILURE_COLUMNS = [...ATTEMPT_COLUMNS, 'failure', 'message', 'snippet'] as const;
 const NOT_TWICE = 'on conflict do nothing';
+/** SQLite parses each list anew, and PostgreSQL counts its values in 16 bits. */
+const SEQS_PER_STATEMENT = 500;
 
 /** Can be repeated after a commit of unknown outcome. Throws {@link LaneLost}. */
 export async function settle(storage: Storage, settlement: Settlement): Promise<void> {
   await storage.transaction(async (tx) => {
     await fence(tx, settlement);
+    // Before the parked rows: deleting an endpoint locks the two in this order.
+    for (const id of settlement.disable) await disableEndpoint(tx, id, 'gone', settlement.now);
     await insertAttempts(tx, settlement.results);
     await writeParked(tx, settlement);
+    await release(tx, settlement);
+    for (const { lane, writes } of settlement.lagging) await writeLagging(tx, lane, writes, settlement.now);
     await countDeaths(tx, settlement);
-    for (const id of settlement.disable) await disableEndpoint(tx, id, 'gone', settlement.now);
     for (const id of settlement.forget) await tx.run(sql`delete from parked where endpoint_id = ${id}`);
-    for (const id of settlement.revive) {
-      await tx.run(sql`update parked set due_at = ${settlement.now} where endpoint_id = ${id} and state = 'waiting' and due_at is null`);
-    }
   });
 }
 
@@ -129,7 +137,51 @@ async function writeParked(tx: Writer, { results, now }: Settlement): Promise<vo
       'on conflict (endpoint_id, lane, seq, replay_id) do update set state = excluded.state, attempts = excluded.attempts, due_at = excluded.due_at',
     );
   }
-  for (const { endpointId, lane, seqs } of ended.values()) {
-    await tx.run(sql`delete from parked where endpoint_id = ${endpointId} and lane = ${lane} and seq in ${sqlList(seqs)}`);
+  for (const { endpointId, lane, seqs } of ended.values()) await deleteParked(tx, endpointId, lane, seqs);
+}
+
+async function deleteParked(tx: Writer, endpointId: string, lane: number, seqs: readonly number[]): Promise<void> {
+  for (let start = 0; start < seqs.length; start += SEQS_PER_STATEMENT) {
+    await tx.run(
+      sql`delete from parked where endpoint_id = ${endpointId} and lane = ${lane} and replay_id = ''
+          and seq in ${sqlList(seqs.slice(start, start + SEQS_PER_STATEMENT))}`,
+    );
+  }
+}
+
+async function release(tx: Writer, { released, revive, positions, now }: Settlement): Promise<void> {
+  for (const { lane, endpointId, seq } of released) {
+    await tx.run(
+      sql`update parked set due_at = ${now}
+          where endpoint_id = ${endpointId} and lane = ${lane.number} and seq = ${seq} and replay_id = '' and state = 'waiting' and due_at is null`,
+    );
+  }
+  const lanes = positions.map(({ lane }) => lane.number);
+  for (const id of revive) {
+    await tx.run(
+      sql`update parked set due_at = ${now}
+          where endpoint_id = ${id} and state = 'waiting' and due_at is null and replay_id = '' and lane in ${sqlList(lanes)}`,
+    );
+  }
+}
+
+async function writeLagging(tx: Writer, lane: Lane, { positions, ended, skips }: LagWrites, now: number): Promise<void> {
+  for (const id of ended) await tx.run(sql`delete from endpoint_positions where endpoint_id = ${id} and lane = ${lane.number}`);
+  if (positions.length > 0) {
+    await tx.insertMany(
+      'endpoint_positions',
+      ['endpoint_id', 'lane', 'settled', 'ahead', 'since'],
+      positions.map(({ lag, position }) => [lag.endpointId, lane.number, position.settled, JSON.stringify(position.ahead), now]),
+      'on conflict (endpoint_id, lane) do update set settled = excluded.settled, ahead = excluded.ahead',
+    );
+  }
+  for (const { endpointId, ranges, parked } of skips) {
+    await tx.insertMany(
+      'skipped',
+      ['endpoint_id', 'lane', 'after_seq', 'through_seq', 'reason', 'at'],
+      ranges.map(([first, last]) => [endpointId, lane.number, first - 1, last, 'skipped', now]),
+      NOT_TWICE,
+    );
+    await deleteParked(tx, endpointId, lane.number, parked);
   }
 }

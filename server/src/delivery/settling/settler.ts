@@ -1,8 +1,9 @@
 /** Gathers results and settles them in batches, one flush in flight. */
 import type { Clock } from '../../base/clock.ts';
 import type { Storage } from '../../storage/storage.ts';
+import { type LagWrites, putBack, takeWrites } from '../lanes/lagging.ts';
 import type { Lane, Result } from '../lanes/lane.ts';
-import { LaneLost, settle } from './settle.ts';
+import { LaneLost, type Place, settle } from './settle.ts';
 
 /** A flush begins at this many results, or after {@link FLUSH_AFTER_MS}: measured as the knee of throughput. */
 export const FLUSH_AT = 500;
@@ -11,8 +12,10 @@ export const FLUSH_AFTER_MS = 20;
 export const UNFLUSHED_MAX = 2_000;
 
 export type Settler = {
-  /** Takes a result. The window of its lane moves at once, its row follows with the next flush. */
+  /** Its row follows with the next flush, and with it the positions as they are then. */
   add(result: Result): void;
+  /** A parked row that waited behind another one is due, once that one's result is written. */
+  release(place: Place): void;
   disable(endpointId: string): void;
   revive(endpointId: string): void;
   forget(endpointId: string): void;
@@ -28,11 +31,12 @@ export function createSettler(options: {
   clock: Clock;
   owner: string;
   lanes: ReadonlyMap<number, Lane>;
-  onSettled: (results: readonly Result[]) => void;
+  onSettled: (results: readonly Result[], released: readonly Place[]) => void;
   onTrouble: (error: unknown) => void;
   onLaneLost: () => Promise<void>;
 }): Settler {
   let results: Result[] = [];
+  let released: Place[] = [];
   let writing = 0;
   let running: Promise<void> | null = null;
   let timer: NodeJS.Timeout | null = null;
@@ -48,17 +52,28 @@ export function createSettler(options: {
 
   async function write(): Promise<boolean> {
     const batch = results.filter(({ job }) => !job.lane.lost);
+    const places = released.filter(({ lane }) => !lane.lost);
     results = [];
-    const touched = new Set(batch.map(({ job }) => job.lane));
-    for (const lane of options.lanes.values()) if (lane.window.settled > lane.written) touched.add(lane);
-    const positions = [...touched].map((lane) => ({ lane, settled: lane.window.settled }));
+    released = [];
     const given = { disable: take(marks.disable), revive: take(marks.revive), forget: take(marks.forget) };
-    if (batch.length === 0 && positions.length === 0 && given.disable.length + given.revive.length + given.forget.length === 0) return true;
+    const touched = new Set(batch.map(({ job }) => job.lane));
+    for (const { lane } of places) touched.add(lane);
+    const lagging: { lane: Lane; writes: LagWrites }[] = [];
+    for (const lane of options.lanes.values()) {
+      const writes = takeWrites(lane, lane.window.settled);
+      if (writes) lagging.push({ lane, writes });
+      if (writes || lane.window.settled > lane.written || given.revive.length > 0) touched.add(lane);
+    }
+    const positions = [...touched].map((lane) => ({ lane, settled: lane.window.settled }));
+    if (positions.length === 0 && given.disable.length + given.forget.length === 0) return true;
     writing = batch.length;
     try {
-      await settle(options.storage, { owner: options.owner, now: options.clock.now(), results: batch, positions, ...given });
+      const now = options.clock.now();
+      await settle(options.storage, { owner: options.owner, now, results: batch, positions, lagging, released: places, ...given });
     } catch (error) {
       results = batch.concat(results);
+      released = places.concat(released);
+      for (const { lane, writes } of lagging) if (!lane.lost) putBack(lane, writes);
       for (const id of given.disable) marks.disable.add(id);
       for (const id of given.revive) marks.revive.add(id);
       for (const id of given.forget) marks.forget.add(id);
@@ -69,7 +84,7 @@ export function createSettler(options: {
       writing = 0;
     }
     for (const { lane, settled } of positions) lane.written = settled;
-    options.onSettled(batch);
+    options.onSettled(batch, places);
     return true;
   }
 
@@ -99,10 +114,11 @@ export function createSettler(options: {
 
   return {
     add(result) {
-      const { job } = result;
-      if (job.lane.lost) return;
-      if (!job.parked) job.lane.window.close(job.event.seq);
       results.push(result);
+      schedule();
+    },
+    release(place) {
+      released.push(place);
       schedule();
     },
     disable: (id) => void marks.disable.add(id),

@@ -33,6 +33,9 @@ create table segments (
 -- ---------------------------------------------------------------- endpoints
 
 alter table endpoints add column ordering text not null default 'item' check (ordering in ('item', 'none'));
+-- The owner enabled it "from now": for each lane, up to where nothing is wanted any more (JSON list). The node that leases
+-- a lane moves the position there; nobody else does.
+alter table endpoints add column skip_through text;
 -- Null: the default of the server.
 alter table endpoints add column concurrency_max bigint;
 alter table endpoints add column rate_per_s double precision;
@@ -77,7 +80,7 @@ create table endpoint_positions (
   endpoint_id text not null,
   lane bigint not null,
   settled bigint not null,
-  -- Seqs above `settled` that are settled already (JSON list, bounded).
+  -- What is settled above `settled`: ranges `[first, last]` (JSON list, bounded).
   ahead text not null default '[]',
   since bigint not null,
   primary key (endpoint_id, lane)
@@ -120,6 +123,7 @@ drop table parked_1;
 create index parked_due on parked (due_at) where due_at is not null;
 create index parked_by_state on parked (endpoint_id, state, lane, seq);
 create index parked_by_lane on parked (lane, seq);
+create index parked_open on parked (lane, seq) where state <> 'dead';
 
 alter table attempts rename to attempts_1;
 drop index attempts_by_endpoint;
