@@ -15,6 +15,8 @@ const SECRET_KEY_CHARACTERS_MIN = 32;
 const SECRET_KEY_DISTINCT_MIN = 8;
 const SECRET_KEY_WORDS = /change-?me|replace-?me|example|password/i;
 const MAKE_A_KEY = 'make one with: openssl rand -base64 32';
+/** Of `committed_at`. Long enough to find out what went wrong last month, and to replay it. */
+const RETENTION_DAYS = 30;
 /** A name with more slips of the keyboard than this is another name. */
 const SUGGESTION_DISTANCE_MAX = 4;
 
@@ -38,6 +40,8 @@ export type Config = {
   logLevel: LogLevel;
   /** CIDR ranges of webhook targets that the operator allows beside public addresses. */
   allowedTargets: readonly string[];
+  /** Days that events and their attempts are kept after their commit. */
+  retentionDays: number;
 };
 
 export const databaseFile = (config: Pick<Config, 'dataDir'>): string => join(config.dataDir, 'pontage.db');
@@ -112,6 +116,11 @@ const schema = z.object({
     .enum(['debug', 'info', 'warn', 'error', 'silent'], { error: 'write one of debug, info, warn, error, silent' })
     .optional(),
   PONTAGE_ALLOWED_TARGETS: ranges('10.1.2.0/24').optional(),
+  PONTAGE_RETENTION_DAYS: z
+    .string()
+    .regex(/^[1-9]\d{0,3}$/, `write how many days events are kept, from 1 to 9999 (${RETENTION_DAYS} when it is absent)`)
+    .transform(Number)
+    .optional(),
 });
 
 /** Variables that are set but empty count as absent: that is how compose files and shells say "not set". */
@@ -141,6 +150,7 @@ export function readConfig(environment: Environment, mode: Mode): ConfigResult {
       trustedProxies: read.PONTAGE_TRUSTED_PROXIES ?? [],
       logLevel: read.PONTAGE_LOG_LEVEL ?? (mode === 'production' ? 'info' : 'warn'),
       allowedTargets: read.PONTAGE_ALLOWED_TARGETS ?? [],
+      retentionDays: read.PONTAGE_RETENTION_DAYS ?? RETENTION_DAYS,
     },
   };
 }

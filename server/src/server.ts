@@ -11,6 +11,7 @@ import { randomId } from './base/random.ts';
 import { createClientAddress } from './client-address.ts';
 import { type Config, OperatorError, serverLockFile, VERSION } from './config.ts';
 import { makeDataFolder } from './database.ts';
+import { auditSegment } from './delivery/audit/audit.ts';
 import { type Delivery, startDelivery } from './delivery/delivery.ts';
 import { type Arrivals, createArrivals } from './events/arrivals.ts';
 import { createApi } from './http/api/app.ts';
@@ -72,7 +73,11 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     const extension = (await options.extend?.({ localUrl, publicUrl, services })) ?? null;
     delivery = startDelivery({ storage, vault, clock, policy, version: VERSION, log, nodeId: node.id });
     const worker = startRefreshWorker(services);
-    const upkeep = startUpkeep(services);
+    const upkeep = startUpkeep({
+      ...services,
+      retentionDays: config.retentionDays,
+      auditSegment: (segment, ends) => auditSegment(storage, segment, ends),
+    });
     const arrivals = createArrivals({ reader: storage });
     const state = { stopping: false };
 

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { VERSION } from '../config.ts';
 import { addAppCommands } from './app.ts';
-import { addAttemptCommands } from './attempt.ts';
+import { addAuditCommand } from './audit.ts';
 import { addBackupCommands } from './backup.ts';
 import { addClockCommands } from './clock.ts';
 import { addDemoCommand } from './demo.ts';
@@ -28,7 +28,7 @@ export function createProgram(): Command {
   addAppCommands(program);
   addWebhookCommands(program);
   addEventCommands(program);
-  addAttemptCommands(program);
+  addAuditCommand(program);
   addClockCommands(program);
   addScenarioCommands(program);
   addKeyCommands(program);

@@ -13,6 +13,7 @@ import {
   TEST_EVENT_CONTENT,
   TEST_EVENT_TIMESTAMP,
 } from './catalogue.ts';
+import { readNext, segmentBounds } from './segments.ts';
 import { countEvents } from './sequences.ts';
 
 export const LANES = 64;
@@ -259,13 +260,21 @@ export function eventFromRow(row: EventRow): LoggedEvent {
 
 /** Events of one lane after a position, in order, at most `limit`. */
 export async function readLane(reader: Reader, lane: number, afterSeq: number, limit: number): Promise<LoggedEvent[]> {
-  const rows = await reader.all<EventRow>(sql`select * from events where lane = ${lane} and seq > ${afterSeq} order by seq limit ${limit}`);
+  const rows = await readNext(reader, { lane, afterSeq, limit }, ({ from, through }) =>
+    reader.all<EventRow>(
+      sql`select * from events where segment between ${from} and ${through} and lane = ${lane} and seq > ${afterSeq} order by seq limit ${limit}`,
+    ),
+  );
   return rows.map(eventFromRow);
 }
 
 /** Named events of one lane; those that retention took are absent. */
 export async function readEvents(reader: Reader, lane: number, seqs: readonly number[]): Promise<LoggedEvent[]> {
-  const rows = await reader.all<EventRow>(sql`select * from events where lane = ${lane} and seq in ${sqlList(seqs)} order by seq`);
+  if (seqs.length === 0) return [];
+  const { from, through } = await segmentBounds(reader, lane, Math.min(...seqs) - 1, Math.max(...seqs));
+  const rows = await reader.all<EventRow>(
+    sql`select * from events where segment between ${from} and ${through} and lane = ${lane} and seq in ${sqlList(seqs)} order by seq`,
+  );
   return rows.map(eventFromRow);
 }
 

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { hintChannel, isAbsent, openPresence } from './presence.ts';
 import { render, type Sql, type SqlValue, sql, sqlText } from './sql.ts';
-import type { Storage, Writer } from './storage.ts';
+import { MAINTENANCE_LOCK_TIMEOUT_MS, type Storage, type Writer } from './storage.ts';
 
 /** Connections of one node. Deliveries, refreshes and requests each hold one only while they talk to the database. */
 const POOL_SIZE = 16;
@@ -11,6 +11,8 @@ const STATEMENT_TIMEOUT_MS = 30_000;
 /** PostgreSQL's protocol counts parameters in 16 bits; chunks stay well below. */
 const PARAMETERS_PER_STATEMENT = 20_000;
 const TRANSACTION_TRIES = 3;
+/** Held by the node that changes partitions: another constant than that of migrations. */
+const MAINTENANCE_LOCK = 7_069_110_117;
 const RETRYABLE = new Set(['40001', '40P01']);
 
 /** Opens a pool. 64-bit integers are parsed to numbers: every id, time and amount of ours is below 2^53. */
@@ -63,6 +65,27 @@ export function openPostgres(url: string): Storage {
       hint: async (channel, payload) => {
         await pool.query(statement(sql`select pg_notify(${hintChannel(channel)}, ${payload})`));
       },
+    },
+    maintain: async (work) => {
+      const client = await pool.connect();
+      let broken: Error | undefined;
+      try {
+        const { rows } = await client.query('select pg_try_advisory_lock($1) as got', [MAINTENANCE_LOCK]);
+        if (!(rows[0] as { got: boolean }).got) return 'busy';
+        try {
+          await client.query(`set lock_timeout = ${MAINTENANCE_LOCK_TIMEOUT_MS}`);
+          return await work(async (query) => {
+            await client.query(statement(query));
+          });
+        } finally {
+          // A connection that cannot be put back as it was is closed, which frees the lock too.
+          await client.query(`reset lock_timeout; select pg_advisory_unlock(${MAINTENANCE_LOCK})`).catch((failure: Error) => {
+            broken = failure;
+          });
+        }
+      } finally {
+        client.release(broken);
+      }
     },
     forUpdate: sqlText(' for update'),
     forUpdateSkipLocked: sqlText(' for update skip locked'),

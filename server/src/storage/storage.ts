@@ -32,6 +32,12 @@ export interface Storage extends Reader {
   readonly forUpdate: Sql;
   /** What lets several nodes share the database; absent where only one node can exist (SQLite, behind its lock file). */
   readonly shared?: Shared;
+  /**
+   * PostgreSQL only: for changes of partitions, which must not run inside a transaction. Statements run one by one on one
+   * connection and fail (code 55P03) when they would wait for a lock longer than {@link MAINTENANCE_LOCK_TIMEOUT_MS}.
+   * One node at a time: answers `busy` when another is at it.
+   */
+  maintain?<T>(work: (run: (query: Sql) => Promise<void>) => Promise<T>): Promise<T | 'busy'>;
   /** A consistent copy in one file; SQLite only. */
   backup?(file: string): Promise<void>;
   close(): Promise<void>;
@@ -62,6 +68,9 @@ export interface Shared {
   /** To every presence of the channel, this process's own too. A hint: it may be lost. Payloads are below 8,000 bytes. */
   hint(channel: string, payload: string): Promise<void>;
 }
+
+/** Whoever waits for a lock on a table makes all that come later wait behind it: maintenance gives up sooner than is felt. */
+export const MAINTENANCE_LOCK_TIMEOUT_MS = 50;
 
 /** Code inside a transaction waited for something other than the database. */
 export class TransactionWaited extends Error {

@@ -8,23 +8,52 @@ import { eraseExpiredCredentials } from '../items/items.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
+import { type RetentionServices, retireOldest } from './retention.ts';
+import { keepSegments } from './segments.ts';
 
 /** Fine enough for the promise of the longest wait, an hour for abandoned credentials. */
 const PAUSE_MS = MINUTE_MS;
 
+/** Between two deletions on SQLite: with 3 ms for each, some 25,000 rows a second, and others wait for one at most. */
+const DELETION_PAUSE_MS = 5;
+
 export type Upkeep = { stop(): Promise<void> };
 type UpkeepServices = { storage: Storage; clock: Clock; log: Log };
+type LogServices = UpkeepServices & Pick<RetentionServices, 'retentionDays' | 'auditSegment'>;
 
-export function startUpkeep(services: UpkeepServices): Upkeep {
-  const loop = startLoop({
-    onError: (error) => services.log.error({ error }, 'upkeep'),
-    errorPauseMs: PAUSE_MS,
-    step: async () => {
-      await tidy(services);
-      return { pauseMs: PAUSE_MS };
+export function startUpkeep(services: LogServices): Upkeep {
+  let stopped = false;
+  const everyMinute = (name: string, step: () => Promise<void>) =>
+    startLoop({
+      onError: (error) => services.log.error({ error }, name),
+      errorPauseMs: PAUSE_MS,
+      step: async () => {
+        await step();
+        return { pauseMs: PAUSE_MS };
+      },
+    });
+  const pause = () => new Promise<void>((resolve) => setTimeout(resolve, DELETION_PAUSE_MS));
+  // Apart: what retention deletes may take minutes, and the rest must not wait for it.
+  const loops = [
+    everyMinute('upkeep', () => tidy(services)),
+    everyMinute('retention', () => keepLog({ ...services, pause, mayGoOn: () => !stopped })),
+  ];
+  return {
+    async stop() {
+      stopped = true;
+      await Promise.all(loops.map((loop) => loop.stop()));
     },
-  });
-  return { stop: () => loop.stop() };
+  };
+}
+
+/** One round for the log: the next segment when it is due, and the end of the oldest. */
+export async function keepLog(services: LogServices & Pick<RetentionServices, 'pause' | 'mayGoOn'>): Promise<void> {
+  const { storage, clock, log } = services;
+  const now = clock.now();
+  const opened = await keepSegments(storage, now);
+  if (opened !== null) log.info({ segment: opened }, 'the log goes on in a new segment');
+  const retired = await retireOldest(services, now);
+  if (retired.outcome === 'retired') log.info(retired, 'the oldest segment of the log was taken away');
 }
 
 /** One round: each kind in a transaction of its own, so that one that fails does not hold up the others' locks. */

@@ -1,5 +1,6 @@
 /** What delivery reads: the tails of lanes, what was done before a restart, and what is due again. */
 import { type EventRow, eventFromRow, type LoggedEvent } from '../../events/log.ts';
+import { readNext } from '../../events/segments.ts';
 import { sql, sqlList } from '../../storage/sql.ts';
 import type { Reader } from '../../storage/storage.ts';
 import type { Position, Range } from './position.ts';
@@ -12,11 +13,13 @@ type TailRow = EventRow & { configuration_version: number };
  * snapshot: an endpoint that these events may match is never newer than it.
  */
 export async function readTail(reader: Reader, lane: number, afterSeq: number, limit: number): Promise<Tail> {
-  const rows = await reader.all<TailRow>(
-    sql`select segment, lane, seq, application_id, type, user_uuid, item_id, account_id, refresh_id, endpoint_id, content, timestamp, committed_at,
-          sequences, traceparent, about_endpoint_id, erased,
-          (select c.version from configuration c) as configuration_version
-        from events where lane = ${lane} and seq > ${afterSeq} order by seq limit ${limit}`,
+  const rows = await readNext(reader, { lane, afterSeq, limit }, ({ from, through }) =>
+    reader.all<TailRow>(
+      sql`select segment, lane, seq, application_id, type, user_uuid, item_id, account_id, refresh_id, endpoint_id, content, timestamp, committed_at,
+            sequences, traceparent, about_endpoint_id, erased,
+            (select c.version from configuration c) as configuration_version
+          from events where segment between ${from} and ${through} and lane = ${lane} and seq > ${afterSeq} order by seq limit ${limit}`,
+    ),
   );
   return { events: rows.map(eventFromRow), configurationVersion: rows[0]?.configuration_version ?? null };
 }

@@ -2,6 +2,7 @@
 import { countDead } from '../../endpoints/dead.ts';
 import { disableEndpoint } from '../../endpoints/endpoints.ts';
 import { isOperational } from '../../events/catalogue.ts';
+import { oldestWritable } from '../../events/segments.ts';
 import type { SqlValue } from '../../storage/sql.ts';
 import { sql, sqlList } from '../../storage/sql.ts';
 import type { Storage, Writer } from '../../storage/storage.ts';
@@ -51,6 +52,20 @@ const SEQS_PER_STATEMENT = 500;
 
 /** Can be repeated after a commit of unknown outcome. Throws {@link LaneLost}. */
 export async function settle(storage: Storage, settlement: Settlement): Promise<void> {
+  try {
+    await write(storage, settlement);
+  } catch (error) {
+    if (error instanceof LaneLost) throw error;
+    // An attempt on an event that retention took meanwhile has no partition any more; the rest must not wait for it.
+    const oldest = await oldestWritable(storage);
+    const isGone = ({ job, outcome }: Result) => outcome !== null && job.event.segment < oldest;
+    if (!settlement.results.some(isGone)) throw error;
+    const results = settlement.results.map((result) => (isGone(result) ? { ...result, outcome: null } : result));
+    await write(storage, { ...settlement, results });
+  }
+}
+
+async function write(storage: Storage, settlement: Settlement): Promise<void> {
   await storage.transaction(async (tx) => {
     await fence(tx, settlement);
     // Before the parked rows: deleting an endpoint locks the two in this order.

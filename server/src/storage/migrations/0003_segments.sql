@@ -11,3 +11,6 @@ create table dead_minutes (
   deaths bigint not null,
   primary key (endpoint_id, minute)
 );
+
+-- The audit asks for the ranges of a lane.
+create index skipped_by_lane on skipped (lane, after_seq);
