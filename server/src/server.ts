@@ -7,6 +7,7 @@ import { createAdaptorServer } from '@hono/node-server';
 import { getConnInfo } from '@hono/node-server/conninfo';
 import { type Context, Hono } from 'hono';
 import { createConnectSession } from './access/connect_sessions.ts';
+import type { Loop } from './base/loop.ts';
 import { randomId } from './base/random.ts';
 import { createClientAddress } from './client-address.ts';
 import { type Config, OperatorError, serverLockFile, VERSION } from './config.ts';
@@ -24,6 +25,7 @@ import { openServices, type Services } from './services.ts';
 import { sql } from './storage/sql.ts';
 import { lockFile } from './storage/sqlite.ts';
 import { eraseItem, eraseUser } from './upkeep/erasure.ts';
+import { startScrubbing } from './upkeep/scrub.ts';
 import { startUpkeep } from './upkeep/upkeep.ts';
 
 /** Stopping takes at most this long in all; what is then under way is broken off, and done again by the next start. */
@@ -78,11 +80,12 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
       retentionDays: config.retentionDays,
       auditSegment: (segment, ends) => auditSegment(storage, segment, ends),
     });
+    const scrubbing = startScrubbing({ ...services, onErased: (itemIds) => delivery?.forgetItems(itemIds) });
     const arrivals = createArrivals({ reader: storage });
     const state = { stopping: false };
 
     mountHealth(app, services, delivery, state);
-    mountPublic(app, config, services, { worker, arrivals }, publicUrl);
+    mountPublic(app, config, services, { worker, arrivals, scrubbing }, publicUrl);
     extension?.mount(app);
     mountRest(app, services);
     complete = true;
@@ -93,7 +96,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
       state.stopping = true;
       const running = delivery!;
       const parts = async () => {
-        const worked = Promise.all([worker.stop(FINISH_REFRESHES_MS), upkeep.stop()]);
+        const worked = Promise.all([worker.stop(FINISH_REFRESHES_MS), upkeep.stop(), scrubbing.stop()]);
         // The inbox is a receiver of our own: while it is there, it must answer until the deliveries are drained.
         if (extension) await worked.then(() => running.stop(DRAIN_DELIVERIES_MS));
         extension?.close();
@@ -183,10 +186,10 @@ function mountPublic(
   app: Hono,
   config: Config,
   services: Services,
-  running: { worker: RefreshWorker; arrivals: Arrivals },
+  running: { worker: RefreshWorker; arrivals: Arrivals; scrubbing: Loop },
   publicUrl: string,
 ): void {
-  const { worker, arrivals } = running;
+  const { worker, arrivals, scrubbing } = running;
   const { storage, vault, clock, registry, log } = services;
   const addressOf = createClientAddress(config.trustedProxies);
   const edge = {
@@ -236,8 +239,8 @@ function mountPublic(
         worker.wake();
         return { refreshId: asked?.refreshId ?? '' };
       },
-      deleteItem: (itemId) => eraseItem(storage, vault, itemId),
-      deleteUser: (userUuid) => eraseUser(storage, vault, userUuid),
+      deleteItem: (itemId) => eraseItem({ storage, vault, now: clock.now() }, itemId).finally(() => scrubbing.wake()),
+      deleteUser: (userUuid) => eraseUser({ storage, vault, now: clock.now() }, userUuid).finally(() => scrubbing.wake()),
     }),
   );
 }

@@ -197,6 +197,11 @@ export interface Connector {
   listAccounts(request: { itemId: number; session: Json; now: number }, signal: AbortSignal): Promise<AccountList | Failure>;
   fetchAccount(request: FetchRequest, signal: AbortSignal): Promise<Fetched | Failure>;
   /**
+   * The item was erased, and its credentials with it: whatever the connector or its provider still keeps for it is to go.
+   * May be called again for an item that is forgotten already; one that throws is asked again later.
+   */
+  forget?(request: { itemId: number }, signal: AbortSignal): Promise<void>;
+  /**
    * For banks whose `input` is `files`: reads an upload before anything is kept of it. `credentials` then carries what was read
    * to the refresh; nothing of an upload with a problem is kept.
    */

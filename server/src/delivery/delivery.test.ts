@@ -462,3 +462,28 @@ eachEngine('delivery', (open) => {
     assert.equal(third.stats().lanes, 64, 'a clean stop hands over at once');
   });
 });
+
+eachEngine('an erased item', (open) => {
+  test('is not sent any more, and nobody waits for it', async (t) => {
+    const world = await createWorld(await open(t), t);
+    let answerFirst = () => {};
+    const receiver = await startReceiver(t, (_, response, { body }) => {
+      if (body.includes('"item_id":1,')) answerFirst = () => response.end();
+      else response.end();
+    });
+    await world.endpoint(receiver.url);
+    const running = await world.start();
+    await world.append([1, 1, 1, 2]);
+    running.wake();
+    await receiver.until(2);
+    running.forgetItems(new Set([1]));
+    answerFirst();
+    await running.settled(2);
+    await running.tick();
+    assert.equal(receiver.received.filter(({ body }) => body.includes('"item_id":1,')).length, 1);
+    const behind = await world.storage.first<{ lanes: number }>(
+      sql`select count(*) as lanes from lane_heads h join lane_leases l on l.lane = h.lane where l.settled < h.head`,
+    );
+    assert.equal(behind!.lanes, 0);
+  });
+});

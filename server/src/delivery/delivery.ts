@@ -53,6 +53,8 @@ export type DeliveryStats = {
 export type Delivery = {
   /** Events were committed, in these lanes if given. Coalesced. */
   wake(lanes?: readonly number[]): void;
+  /** Erased items: what waits of them in this node's queues is not sent any more. */
+  forgetItems(itemIds: ReadonlySet<number>): void;
   /** One heartbeat now, with all that it looks after: leases, configuration, lanes, what is due. */
   tick(): Promise<void>;
   /** Sends nothing new, lets what is under way end within `drainMs`, settles, and frees its lanes. */
@@ -319,6 +321,12 @@ export function startDelivery(options: DeliveryOptions): Delivery {
         woken = false;
         if (!stopping) void tail.read();
       });
+    },
+    forgetItems(itemIds) {
+      for (const channel of channels.all()) {
+        const erased = channel.queue.take(({ event }) => event.itemId !== null && itemIds.has(event.itemId));
+        for (const job of erased) drop(job, channel.endpoint.id);
+      }
     },
     tick,
     async stop(drainMs = DRAIN_MS) {

@@ -36,7 +36,7 @@ eachEngine('an item erased while its refresh runs', (open) => {
       const said: string[] = [];
       let itemId = 0;
       const world = await createWorld(storage, [
-        interrupted(demoBank({ latencyMs: 0 }), call, () => eraseItem(storage, world.services.vault, itemId)),
+        interrupted(demoBank({ latencyMs: 0 }), call, () => eraseItem({ storage, vault: world.services.vault, now: 5 }, itemId)),
       ]);
       const log = {
         info: () => {},

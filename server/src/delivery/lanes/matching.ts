@@ -22,7 +22,8 @@ export function createMatcher(endpoints: readonly DeliverableEndpoint[]): Matche
   }
   return (event) => {
     const candidates = byApplication.get(event.applicationId);
-    if (!candidates) return NONE;
+    // Of an erased event only its place is left.
+    if (!candidates || event.erased) return NONE;
     // A test event has one addressee, whatever it subscribes to.
     if (event.endpointId !== null) return candidates.some(({ id }) => id === event.endpointId) ? [event.endpointId] : NONE;
     return candidates

@@ -18,6 +18,14 @@ export function noContent(): Response {
   return new Response(null, { status: 204 });
 }
 
+/** An extension of the wire: where the receipt of an erasure is found (`/api/v1/erasures`). */
+const ERASURE_HEADER = 'Pontage-Erasure';
+
+/** `receipt` is null where there was nothing to erase. */
+export function erased(receipt: string | null): Response {
+  return new Response(null, { status: 204, headers: receipt === null ? {} : { [ERASURE_HEADER]: receipt } });
+}
+
 export function refusalResponse(refusal: Refusal, documentationUrl: string | null): Response {
   const response = json(
     {

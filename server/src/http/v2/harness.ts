@@ -59,8 +59,8 @@ export function openHouse(storage: Storage, options: Partial<Services> = {}): Ho
       asked.refresh.push(itemId);
       return { refreshId: 'rfr_1' };
     },
-    deleteItem: (itemId) => eraseItem(storage, vault, itemId),
-    deleteUser: (userUuid) => eraseUser(storage, vault, userUuid),
+    deleteItem: (itemId) => eraseItem({ storage, vault, now: clock.now() }, itemId),
+    deleteUser: (userUuid) => eraseUser({ storage, vault, now: clock.now() }, userUuid),
     publicUrl: 'http://127.0.0.1:4280',
     documentationUrl: 'https://docs.example/errors',
     clientAddress: (c) => c.req.header('X-Test-Address') ?? '192.0.2.1',

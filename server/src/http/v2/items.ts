@@ -6,7 +6,7 @@ import { findUserItem, listUserItems, type ShownItem } from '../../items/read.ts
 import { latestRefresh, type Refresh } from '../../items/refreshes.ts';
 import { decodeCursor, pageQuery } from '../edge/cursors.ts';
 import { pathId, readQuery } from '../edge/requests.ts';
-import { json, noContent } from '../edge/responses.ts';
+import { erased, json } from '../edge/responses.ts';
 import type { Route, UserCall } from './calls.ts';
 import { idCursor, page } from './pages.ts';
 import type { Language } from './services.ts';
@@ -57,8 +57,7 @@ async function existing({ c, services, userUuid }: UserCall): Promise<ShownItem>
 
 async function remove(call: UserCall): Promise<Response> {
   const item = await existing(call);
-  await call.services.deleteItem(item.id);
-  return noContent();
+  return erased(await call.services.deleteItem(item.id));
 }
 
 async function refresh(call: UserCall): Promise<Response> {

@@ -28,8 +28,9 @@ export type Services = {
   registry: Registry;
   createConnectSession(request: ConnectRequest): Promise<{ url: string }>;
   requestRefresh(itemId: number, cause: 'api'): Promise<{ refreshId: string }>;
-  deleteItem(itemId: number): Promise<unknown>;
-  deleteUser(userUuid: string): Promise<unknown>;
+  /** Both answer the id of the receipt, or null where there was nothing to erase. */
+  deleteItem(itemId: number): Promise<string | null>;
+  deleteUser(userUuid: string): Promise<string | null>;
   /** Without a slash at its end. */
   publicUrl: string;
   /** The page of `docs/errors.md`, to which errors add `#type`; null where it is not published. */

@@ -8,7 +8,7 @@ import { hashPassword, passwordMatches } from '../../users/passwords.ts';
 import { createUser, findUser, listUsers, type NewUser, type User } from '../../users/users.ts';
 import { decodeCursor, pageQuery } from '../edge/cursors.ts';
 import { pathUuid, readBody, readQuery } from '../edge/requests.ts';
-import { json, noContent } from '../edge/responses.ts';
+import { erased, json, noContent } from '../edge/responses.ts';
 import type { ApplicationCall, Route } from './calls.ts';
 import { page, uuidCursor } from './pages.ts';
 
@@ -84,8 +84,7 @@ async function existing({ c, services, application }: ApplicationCall): Promise<
 async function remove(call: ApplicationCall): Promise<Response> {
   await readBody(call.c, deleteBody);
   const user = await existing(call);
-  await call.services.deleteUser(user.uuid);
-  return noContent();
+  return erased(await call.services.deleteUser(user.uuid));
 }
 
 async function removeAll({ services, application }: ApplicationCall): Promise<Response> {
