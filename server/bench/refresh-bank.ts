@@ -42,6 +42,8 @@ export function benchBank(startedAt: number): BenchBank {
         environments: ['sandbox'],
         input: 'credentials',
         unattended: true,
+        // Its items are refreshed hundreds of times in a minute.
+        access: { callsPerDay: null, loginsPerDay: null },
       },
       authenticate: async () => ({ kind: 'authenticated', session: null }),
       listAccounts: async () => ({

@@ -10,6 +10,7 @@ import { createLanes } from '../src/events/log.ts';
 import { insertItem } from '../src/items/items.ts';
 import { claimRefreshes, type RefreshPhase, requestRefresh } from '../src/items/refreshes.ts';
 import { type RefreshServices, runRefresh } from '../src/refresh/run.ts';
+import { createBankOutcomes } from '../src/refresh/schedule/circuits.ts';
 import { CONCURRENT_MAX, startRefreshWorker } from '../src/refresh/worker.ts';
 import { createCounters } from '../src/storage/counters.ts';
 import { migrate } from '../src/storage/migrate.ts';
@@ -88,6 +89,7 @@ function servicesOf(storage: Storage, { connector }: BenchBank): RefreshServices
     clock: systemClock,
     log: silentLog,
     connector: () => connector,
+    outcomes: createBankOutcomes(),
     onEvents: () => {},
   };
 }

@@ -9,6 +9,7 @@ import { openDatabase, prepareSchema } from './database.ts';
 import type { AddressPolicy } from './endpoints/addresses.ts';
 import { createKeyRing, ensureKeys } from './keys.ts';
 import type { RefreshServices } from './refresh/run.ts';
+import { createBankOutcomes } from './refresh/schedule/circuits.ts';
 import { createCounters } from './storage/counters.ts';
 import type { Storage } from './storage/storage.ts';
 import { createLog, type Log } from './telemetry/log.ts';
@@ -51,6 +52,7 @@ export async function openServices(config: Config, schema: 'always' | 'when empt
     log: createLog(config.logLevel),
     registry,
     connector: registry.connector,
+    outcomes: createBankOutcomes(),
     policy: { allowLoopback: config.mode === 'development', allowedRanges: config.allowedTargets },
     onEvents: options.onEvents ?? (() => {}),
   };

@@ -1,43 +1,84 @@
 import type { Command } from 'commander';
 import { type Application, listApplications } from '../access/applications.ts';
-import { isoTimestamp, MINUTE_MS, parseDuration } from '../base/clock.ts';
+import { isoTimestamp, parseDuration } from '../base/clock.ts';
 import { OperatorError } from '../config.ts';
-import { sql } from '../storage/sql.ts';
+import type { ClockTarget } from '../refresh/test-clock.ts';
+import type { Services } from '../services.ts';
 import type { Storage } from '../storage/storage.ts';
 import { describe, pickApplication, print, withServices } from './command.ts';
 
-/** A year of refreshes of a sandbox's few items takes far less. */
-const ADVANCE_LIMIT_MS = 10 * MINUTE_MS;
+type Options = { app?: string; json?: boolean };
+
+const APP_HELP = 'of this application only; of all sandbox applications by default';
 
 export function addClockCommands(program: Command): void {
   const clock = program.command('clock').description('the test clock of a sandbox application');
 
-  describe(clock, 'advance <duration>', 'move the clock forward, and run what falls due on the way', 'clock advance 1d')
-    .option('--app <client-id>', 'of this application only; of all sandbox applications by default')
-    .action((duration: string, options: { app?: string; json?: boolean }) =>
-      withServices(async (services) => {
-        const byMs = parseDuration(duration);
-        if (byMs === null) throw new OperatorError(`"${duration}" is no duration: write e.g. 12h, 1d or 1w.`, 2);
-        const applications = await pickSandboxes(services.storage, options.app);
-        const { advanceClock } = await import('../refresh/test-clock.ts');
-        const eventsBefore = await countEvents(services.storage);
-        const moved: { application: Application; now: number }[] = [];
-        for (const application of applications) {
-          const outcome = await advanceClock(services, application.id, byMs, AbortSignal.timeout(ADVANCE_LIMIT_MS));
-          if (!outcome.ok) throw new OperatorError(`${outcome.sentence}.`, 2);
-          moved.push({ application, now: outcome.now });
-        }
-        const events = (await countEvents(services.storage)) - eventsBefore;
-        print(
-          options,
-          { applications: moved.map(({ application, now }) => ({ client_id: application.clientId, now: isoTimestamp(now) })), events },
-          [
-            ...moved.map(({ application, now }) => `For "${application.name}" it is now ${isoTimestamp(now)}.`),
-            `${events} ${events === 1 ? 'event' : 'events'} on the way: see npx pontage event list`,
-          ],
-        );
-      }),
-    );
+  describe(clock, 'show', 'say what time it is for a sandbox application', 'clock show')
+    .option('--app <client-id>', APP_HELP)
+    .action((options: Options) => withServices((services) => show(services, options)));
+
+  describe(clock, 'advance <duration>', 'move the clock forward, and run what falls due on the way', 'clock advance 30d')
+    .option('--app <client-id>', APP_HELP)
+    .action((duration: string, options: Options) => {
+      const byMs = parseDuration(duration);
+      if (byMs === null) throw new OperatorError(`"${duration}" is no duration: write e.g. 12h, 1d or 1w.`, 2);
+      return withServices((services) => move(services, { byMs }, options));
+    });
+
+  describe(clock, 'to <moment>', 'move the clock forward to a moment', 'clock to 2030-12-24T08:00:00Z')
+    .option('--app <client-id>', APP_HELP)
+    .action(async (moment: string, options: Options) => {
+      const { readMoment } = await import('../refresh/test-clock.ts');
+      const to = readMoment(moment);
+      if (to === null) throw new OperatorError(`"${moment}" is no moment: write e.g. 2030-12-24T08:00:00Z, with its time zone.`, 2);
+      return withServices((services) => move(services, { to }, options));
+    });
+}
+
+async function show({ storage, clock }: Services, options: Options): Promise<void> {
+  const { readClock } = await import('../refresh/test-clock.ts');
+  const readings = [];
+  for (const application of await pickSandboxes(storage, options.app)) {
+    const reading = await readClock({ storage, clock }, application.id);
+    if (reading?.environment !== 'sandbox') throw new OperatorError('Only a sandbox application has a test clock.', 2);
+    readings.push({ application, now: isoTimestamp(reading.now), ahead_ms: reading.offsetMs });
+  }
+  print(
+    options,
+    { applications: readings.map(({ application, ...reading }) => ({ client_id: application.clientId, ...reading })) },
+    readings.map(
+      ({ application, now, ahead_ms }) => `For "${application.name}" it is ${now}${ahead_ms === 0 ? '' : ', ahead of real time'}.`,
+    ),
+  );
+}
+
+/** Without a limit of time: five years of many items take as long as they take, and Ctrl+C ends it where it stands. */
+async function move(services: Services, target: ClockTarget, options: Options): Promise<void> {
+  const applications = await pickSandboxes(services.storage, options.app);
+  const { advanceClock, refusalSentence } = await import('../refresh/test-clock.ts');
+  const signal = new AbortController().signal;
+  const moved: { application: Application; now: number; refreshes: number; events: number }[] = [];
+  for (const application of applications) {
+    const outcome = await advanceClock(services, application.id, target, { signal });
+    if (!outcome.ok) throw new OperatorError(`${refusalSentence(outcome.refusal)}.`, 2);
+    moved.push({ application, ...outcome });
+  }
+  const total = (count: (one: (typeof moved)[number]) => number) => moved.reduce((sum, one) => sum + count(one), 0);
+  const refreshes = total((one) => one.refreshes);
+  const events = total((one) => one.events);
+  print(
+    options,
+    { applications: moved.map(({ application, now }) => ({ client_id: application.clientId, now: isoTimestamp(now) })), refreshes, events },
+    [
+      ...moved.map(({ application, now }) => `For "${application.name}" it is now ${isoTimestamp(now)}.`),
+      `${counted(refreshes, 'refresh', 'refreshes')} and ${counted(events, 'event', 'events')} on the way: see npx pontage event list`,
+    ],
+  );
+}
+
+function counted(count: number, one: string, many: string): string {
+  return `${count} ${count === 1 ? one : many}`;
 }
 
 async function pickSandboxes(storage: Storage, name: string | undefined): Promise<Application[]> {
@@ -45,9 +86,4 @@ async function pickSandboxes(storage: Storage, name: string | undefined): Promis
   const sandboxes = (await listApplications(storage)).filter(({ environment }) => environment === 'sandbox');
   if (sandboxes.length > 0) return sandboxes;
   throw new OperatorError('There is no sandbox application: npx pontage app create --name NAME --environment sandbox');
-}
-
-async function countEvents(storage: Storage): Promise<number> {
-  const row = await storage.first<{ count: number }>(sql`select count(*) as count from events`);
-  return row?.count ?? 0;
 }

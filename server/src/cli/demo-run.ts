@@ -7,7 +7,7 @@ import { EVENT_TYPES } from '../events/catalogue.ts';
 import { parseEventId, readEvents } from '../events/log.ts';
 import { eventSentence } from '../http/admin/views/sentences.ts';
 import { findRefresh } from '../items/refreshes.ts';
-import { advanceClock } from '../refresh/test-clock.ts';
+import { advanceClock, refusalSentence } from '../refresh/test-clock.ts';
 import { type RunningServer, startServer } from '../server.ts';
 import type { Services } from '../services.ts';
 import { sql } from '../storage/sql.ts';
@@ -50,8 +50,8 @@ export async function demonstrate(config: Config, tell: Narrator): Promise<void>
     let days = 0;
     for (; days < DAYS_MAX && kinds.size < EVENT_TYPES.length; days += 1) {
       tell.say('A day passes at the bank');
-      const moved = await advanceClock(server.services, application.id, DAY_MS, limit);
-      if (!moved.ok) throw new OperatorError(moved.sentence);
+      const moved = await advanceClock(server.services, application.id, { byMs: DAY_MS }, { signal: limit });
+      if (!moved.ok) throw new OperatorError(refusalSentence(moved.refusal));
       await arrived(server.services, receiver, arrivals);
     }
     const refused = receiver.refused();

@@ -11,7 +11,7 @@ import { EVENT_TYPES } from '../events/catalogue.ts';
 import { createDashboard } from '../http/admin/development.ts';
 import { createFaultyReceiver, type Faults, NO_FAULTS } from '../http/admin/faults.ts';
 import { createInbox, deliveredBefore } from '../http/admin/inbox.ts';
-import { advanceClock } from '../refresh/test-clock.ts';
+import { advanceClock, refusalSentence } from '../refresh/test-clock.ts';
 import type { Extension, RunningServer } from '../server.ts';
 import type { Services } from '../services.ts';
 import { sql } from '../storage/sql.ts';
@@ -112,13 +112,9 @@ export async function dashboardExtension(
       return ((await openSecrets(storage, vault, clock.now())).get(found.id) ?? []).map(({ secret }) => secret);
     },
     async advanceOneDay(applicationId) {
-      const outcome = await advanceClock(
-        instant,
-        applicationId,
-        DAY_MS,
-        AbortSignal.any([stopping.signal, AbortSignal.timeout(DAY_LIMIT_MS)]),
-      );
-      if (!outcome.ok) throw new Error(outcome.sentence);
+      const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(DAY_LIMIT_MS)]);
+      const outcome = await advanceClock(instant, applicationId, { byMs: DAY_MS }, { signal });
+      if (!outcome.ok) throw new Error(refusalSentence(outcome.refusal));
     },
     connectPath: (applicationId) => connectPath(services, applicationId),
     now: () => clock.now(),

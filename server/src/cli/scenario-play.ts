@@ -8,7 +8,8 @@ import type { Scenario } from '../connectors/sandbox/scenarios/scenario.ts';
 import { createLanes, laneOf, readLane } from '../events/log.ts';
 import { connectItem, refreshItem } from '../refresh/connection.ts';
 import type { RefreshServices } from '../refresh/run.ts';
-import { advanceClock } from '../refresh/test-clock.ts';
+import { createBankOutcomes } from '../refresh/schedule/circuits.ts';
+import { advanceClock, refusalSentence } from '../refresh/test-clock.ts';
 import { createCounters } from '../storage/counters.ts';
 import { migrate } from '../storage/migrate.ts';
 import { sql } from '../storage/sql.ts';
@@ -36,8 +37,8 @@ export async function playScenario(storage: Storage, scenario: Scenario, startAt
   let at = 0;
   const goTo = async (atMs: number) => {
     if (atMs <= at) return;
-    const moved = await advanceClock(services, applicationId, atMs - at, signal);
-    if (!moved.ok) throw new Error(moved.sentence);
+    const moved = await advanceClock(services, applicationId, { byMs: atMs - at }, { signal });
+    if (!moved.ok) throw new Error(refusalSentence(moved.refusal));
     at = atMs;
   };
   // A moment passes, so that the full history has come before the first day's own life.
@@ -63,6 +64,7 @@ async function furnish(storage: Storage, scenario: Scenario, clock: Clock): Prom
     clock,
     log: silentLog,
     connector: (bankId) => (bankId === DEMO_BANK ? bank : null),
+    outcomes: createBankOutcomes(),
     onEvents: () => {},
   };
 }

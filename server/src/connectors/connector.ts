@@ -4,6 +4,7 @@
  * here, at the edge, into these shapes.
  */
 import type { Money } from '../base/money.ts';
+import type { BankAccess } from './access.ts';
 
 /** A calendar date of the bank, `YYYY-MM-DD`, never shifted by a time zone. */
 export type CalendarDate = string;
@@ -99,15 +100,24 @@ export type LoanDetails = {
 export type SavingsDetails = { opening_date: CalendarDate | null; interest_rate: number | null; ceiling: number | null };
 
 /** A failure of the bank, of the login or of the user's standing there, already in the words of the wire. */
-export type Failure = { kind: 'failed'; status: StatusCode; info: string | null };
+export type Failure = {
+  kind: 'failed';
+  status: StatusCode;
+  info: string | null;
+  /** How long the bank asks to be left in peace (`Retry-After`, "try again in N seconds"). */
+  retryAfterMs?: number;
+};
 
 export type Challenge =
   | { type: 'SMS'; label: string; description: string | null; isNumeric: boolean; lifetimeMs: number }
   | { type: 'APP_TO_APP'; label: string; description: string | null; lifetimeMs: number; pollMs: number };
 
 export type Authentication =
-  /** `session` is handed to the calls that follow. `keep` replaces what the item keeps (sealed) once this refresh has succeeded. */
-  | { kind: 'authenticated'; session: Json; keep?: Json }
+  /**
+   * `session` is handed to the calls that follow. Once this refresh has succeeded, `keep` replaces what the item keeps (sealed),
+   * and `consentExpiresAt` (the application's clock; null for no end) when it must be renewed; absent, both stay as they are.
+   */
+  | { kind: 'authenticated'; session: Json; keep?: Json; consentExpiresAt?: number | null }
   /** The user must act. `state` comes back in the next call; it is sealed at rest meanwhile. */
   | { kind: 'challenge'; challenge: Challenge; state: Json; wrongAnswer?: boolean }
   | Failure;
@@ -185,6 +195,8 @@ export type Bank = {
   input: 'credentials' | 'files';
   /** False where a refresh needs the user every time (statement files). */
   unattended: boolean;
+  /** How often and when it may be asked, where that differs from the default. */
+  access?: Partial<BankAccess>;
 };
 
 /**

@@ -16,6 +16,10 @@ export type Item = {
   historyComplete: boolean;
   fullRefreshWanted: boolean;
   refreshCount: number;
+  /** What the scheduler remembers of it: JSON of `refresh/schedule`. */
+  schedule: string;
+  /** The application's clock; null where the bank names no end. */
+  consentExpiresAt: number | null;
   createdAt: number;
 };
 
@@ -37,6 +41,8 @@ export type ItemRow = {
   history_complete: number;
   full_refresh_wanted: number;
   refresh_count: number;
+  schedule: string;
+  consent_expires_at: number | null;
   created_at: number;
 };
 
@@ -55,6 +61,8 @@ export function itemFromRow(row: ItemRow): Item {
     historyComplete: row.history_complete === 1,
     fullRefreshWanted: row.full_refresh_wanted === 1,
     refreshCount: row.refresh_count,
+    schedule: row.schedule,
+    consentExpiresAt: row.consent_expires_at,
     createdAt: row.created_at,
   };
 }
@@ -106,8 +114,10 @@ export type RefreshedItem = {
   historyComplete: boolean;
   fullRefreshWanted: boolean;
   connectorState: string | null;
-  /** Real time; null where the user must act first. */
+  /** The application's clock; null where the user must act first. */
   dueAt: number | null;
+  schedule: string;
+  consentExpiresAt: number | null;
   refreshedAt: number;
   /** Uploaded files are read once: what this refresh read (sealed) is not kept; newer files that came meanwhile are. */
   forgetCredentials: string | null;
@@ -125,18 +135,10 @@ export async function updateRefreshedItem(tx: Writer, item: RefreshedItem): Prom
       credentials = case when credentials = ${item.forgetCredentials} then null else credentials end,
       history_complete = case when ${item.historyComplete ? 1 : 0} = 1 then 1 else history_complete end,
       full_refresh_wanted = ${item.fullRefreshWanted ? 1 : 0}, connector_state = ${item.connectorState}, refresh_count = refresh_count + ${item.countsAsRefresh ? 1 : 0},
-      last_refreshed_at = ${item.refreshedAt}, due_at = ${item.dueAt},
+      last_refreshed_at = ${item.refreshedAt}, schedule = ${item.schedule}, consent_expires_at = ${item.consentExpiresAt},
+      due_at = ${item.dueAt} - (select clock_offset_ms from applications where applications.id = items.application_id),
       accounts_updated_at = coalesce(${item.accountsUpdatedAt}, accounts_updated_at)
     where id = ${item.id}`);
-}
-
-/** Items whose unattended refresh is due, of one application or of all; ids only, oldest first. */
-export async function dueItems(
-  reader: Reader,
-  now: number,
-  limit: number,
-): Promise<{ id: number; application_id: string; user_uuid: string; due_at: number }[]> {
-  return reader.all(sql`select id, application_id, user_uuid, due_at from items where due_at <= ${now} order by due_at, id limit ${limit}`);
 }
 
 /** Erases credentials of first connections that failed or were abandoned; answers how many. */

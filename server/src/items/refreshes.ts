@@ -142,7 +142,7 @@ export async function claimRefreshes(
 ): Promise<Refresh[]> {
   const scope = options.applicationId ? sql`and application_id = ${options.applicationId}` : sql``;
   const rows = await tx.all<RefreshRow>(sql`
-    update refreshes set run_at = ${options.now + options.leaseMs}, epoch = epoch + 1
+    update refreshes set run_at = ${options.now + options.leaseMs}, epoch = epoch + 1, running = 1
     where id in (
       select id from refreshes where finished_at is null and run_at <= ${options.now} ${scope}
       order by run_at limit ${options.limit}${storage.forUpdateSkipLocked}
@@ -170,7 +170,7 @@ export async function showChallenge(
 ): Promise<boolean> {
   const changed = await tx.run(sql`
     update refreshes set state = 'info_required', challenge = ${JSON.stringify(shown.challenge)}, challenge_state = ${shown.state},
-      challenged_at = ${shown.challengedAt}, challenge_expires_at = ${shown.expiresAt}, answer = null, run_at = ${shown.runAt}
+      challenged_at = ${shown.challengedAt}, challenge_expires_at = ${shown.expiresAt}, answer = null, run_at = ${shown.runAt}, running = 0
     where id = ${refresh.id} and epoch = ${refresh.epoch} and finished_at is null`);
   return changed === 1;
 }
@@ -214,6 +214,28 @@ export async function isClaimed(reader: Reader, refresh: Pick<Refresh, 'id' | 'e
     sql`select id from refreshes where id = ${refresh.id} and epoch = ${refresh.epoch} and finished_at is null`,
   );
   return row !== undefined;
+}
+
+/** Gives a claim back, to run again at `runAt` (real time). */
+export async function releaseRefresh(tx: Writer, refresh: Pick<Refresh, 'id' | 'epoch'>, runAt: number): Promise<void> {
+  await tx.run(
+    sql`update refreshes set run_at = ${runAt}, running = 0 where id = ${refresh.id} and epoch = ${refresh.epoch} and finished_at is null`,
+  );
+}
+
+/** A test clock went forward: what waits for a moment of the application's time comes nearer in real time. Claims stay as long as they are. */
+export async function bringRefreshesNearer(tx: Writer, applicationId: string, byMs: number): Promise<void> {
+  await tx.run(sql`
+    update refreshes set run_at = run_at - ${byMs}, challenge_expires_at = challenge_expires_at - ${byMs}
+    where application_id = ${applicationId} and finished_at is null and running = 0`);
+}
+
+/** An application's open refreshes: how many a worker has now, and when the first of the others can be taken (real time). */
+export async function openRefreshes(reader: Reader, applicationId: string): Promise<{ running: number; nextRunAt: number | null }> {
+  const row = await reader.first<{ running: number | null; next_run_at: number | null }>(sql`
+    select sum(running) as running, min(case when running = 0 then run_at end) as next_run_at from refreshes
+    where application_id = ${applicationId} and finished_at is null`);
+  return { running: Number(row?.running ?? 0), nextRunAt: row?.next_run_at ?? null };
 }
 
 /** The next moment at which a refresh can be taken, real time; null when none is open. */

@@ -25,12 +25,18 @@ export const CRASHED: Failure = { kind: 'failed', status: 1003, info: 'CNT_CRASH
 export type FetchedAccount = {
   account: ObservedAccount;
   asked: { phase: 'recent' | 'full' | 'incremental'; from: CalendarDate | null };
-  answer: { kind: 'fetched'; batches: readonly Batch[] } | Failure;
+  answer: { kind: 'fetched'; batches: readonly Batch[] } | { kind: 'spared' } | Failure;
 };
 export type BankAnswer =
   | Extract<Authentication, { kind: 'challenge' }>
   | Failure
-  | { kind: 'answered'; keep: Json | undefined; listComplete: boolean; accounts: readonly FetchedAccount[] };
+  | {
+      kind: 'answered';
+      keep: Json | undefined;
+      consentExpiresAt?: number | null | undefined;
+      listComplete: boolean;
+      accounts: readonly FetchedAccount[];
+    };
 
 export type Conversation = {
   connector: Connector;
@@ -41,8 +47,13 @@ export type Conversation = {
   /** Called after the login, and after each account. */
   onProgress: (refreshed: number, total: number | null) => Promise<void>;
   onCrash: (error: unknown) => void;
-  /** Called before each call to the bank: what it may cost of a quota. */
+  /** Called before each call to the bank. */
   onCall: () => void;
+  /** What a quota counts: called before the bank is asked to let somebody in, and before it is asked for an account. */
+  onLogin: () => void;
+  onFetch: (account: ObservedAccount) => void;
+  /** False where an account's quota is spent: it is left as it was. */
+  mayFetch: (account: ObservedAccount) => boolean;
   signal: AbortSignal;
 };
 
@@ -51,6 +62,7 @@ export async function askBank(conversation: Conversation): Promise<BankAnswer> {
   const { itemId, now } = authentication;
   const ask = callsWithin(conversation);
 
+  conversation.onLogin();
   const login = await ask(AUTHENTICATE_LIMIT_MS, (limit) => connector.authenticate(authentication, limit));
   if (login.kind !== 'authenticated') return login;
   const { session } = login;
@@ -65,6 +77,11 @@ export async function askBank(conversation: Conversation): Promise<BankAnswer> {
   for (const account of list.accounts) {
     const from = conversation.phase === 'full' ? null : conversation.from(account);
     const phase = conversation.phase === 'incremental' && from === null ? 'full' : conversation.phase;
+    if (!conversation.mayFetch(account)) {
+      fetched.push({ account, asked: { phase, from }, answer: { kind: 'spared' } });
+      continue;
+    }
+    conversation.onFetch(account);
     const answer = await ask(FETCH_ACCOUNT_LIMIT_MS, (limit) =>
       connector.fetchAccount({ itemId, session, account, phase, from, now }, limit),
     );
@@ -72,7 +89,8 @@ export async function askBank(conversation: Conversation): Promise<BankAnswer> {
     fetched.push({ account, asked: { phase, from }, answer });
     await conversation.onProgress(fetched.length, list.accounts.length);
   }
-  return { kind: 'answered', keep: login.keep, listComplete: list.complete, accounts: fetched };
+  const { keep, consentExpiresAt } = login;
+  return { kind: 'answered', keep, consentExpiresAt, listComplete: list.complete, accounts: fetched };
 }
 
 /** A login that fails at an account fails as a whole; a fault of one account stays with it. */

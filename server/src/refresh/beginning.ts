@@ -1,8 +1,10 @@
-/** What a refresh begins with, in one question: the item, its accounts, and what its application wants. */
+/** What a refresh begins with, in one question: the item, its accounts, what its application wants, and whether its bank is suspended. */
 import { type AccountRecord, type AccountRow, accountFromRow } from '../accounts/accounts.ts';
 import { type Item, type ItemRow, itemFromRow } from '../items/items.ts';
 import { sql } from '../storage/sql.ts';
 import type { Reader } from '../storage/storage.ts';
+import type { Circuit } from './schedule/circuit.ts';
+import { CIRCUIT_COLUMNS, CIRCUIT_JOIN, type CircuitRow, circuitFromRow } from './schedule/circuits.ts';
 import type { PendingTransition } from './transition.ts';
 
 export type Beginning = {
@@ -12,6 +14,11 @@ export type Beginning = {
   /** How far the application's clock is ahead of the real one. */
   clockOffsetMs: number;
   pendingTransition: PendingTransition;
+  environment: string;
+  /** The application's own bands for unattended refreshes, as they are kept; null without any. */
+  refreshBands: string | null;
+  /** Null where the bank is not suspended. */
+  circuit: Circuit | null;
   /** The `updated_at` that the item's live accounts have until now. */
   accountsUpdatedAt: number;
 };
@@ -20,13 +27,17 @@ type Prefixed<T> = { [Key in keyof T & string as `a_${Key}`]: T[Key] };
 type BeginningRow = ItemRow & {
   clock_offset_ms: number;
   pending_transition: PendingTransition;
+  environment: string;
+  refresh_bands: string | null;
   accounts_updated_at: number;
-} & Prefixed<AccountRow>;
+} & CircuitRow &
+  Prefixed<AccountRow>;
 
 /** Null for an item that is gone. */
 export async function readBeginning(reader: Reader, itemId: number): Promise<Beginning | null> {
   const rows = await reader.all<BeginningRow>(sql`
-    select i.*, p.clock_offset_ms, p.pending_transition,
+    select items.*, applications.clock_offset_ms, applications.pending_transition, applications.environment,
+      applications.refresh_bands, ${CIRCUIT_COLUMNS},
       a.id as a_id, a.identity as a_identity, a.name as a_name, a.type as a_type, a.currency as a_currency, a.iban
       as a_iban, a.is_pro as a_is_pro, a.loan_details as a_loan_details, a.savings_details as a_savings_details,
       a.balance_minor as a_balance_minor, a.balance_exponent as a_balance_exponent, a.balance_kind as
@@ -34,8 +45,9 @@ export async function readBeginning(reader: Reader, itemId: number): Promise<Beg
       a.trust as a_trust, a.breaker as a_breaker, a.next_window_from as a_next_window_from, a.history_complete as
       a_history_complete, a.settled as a_settled, a.absent_since as a_absent_since, a.absences as a_absences,
       a.deleted_at as a_deleted_at
-    from items i join applications p on p.id = i.application_id left join accounts a on a.item_id = i.id
-    where i.id = ${itemId} order by a.id`);
+    from items join applications on applications.id = items.application_id ${CIRCUIT_JOIN}
+      left join accounts a on a.item_id = items.id
+    where items.id = ${itemId} order by a.id`);
   const [first] = rows;
   if (!first) return null;
   return {
@@ -43,6 +55,9 @@ export async function readBeginning(reader: Reader, itemId: number): Promise<Beg
     accounts: first.a_id === null ? [] : rows.map((row) => accountFromRow(withoutPrefix(row))),
     clockOffsetMs: first.clock_offset_ms,
     pendingTransition: first.pending_transition,
+    environment: first.environment,
+    refreshBands: first.refresh_bands,
+    circuit: circuitFromRow(first),
     accountsUpdatedAt: first.accounts_updated_at,
   };
 }

@@ -1,6 +1,6 @@
 /** How a run ends: its plan, or its failure, in one transaction, fenced by the epoch of its claim, with its events last. */
 import { DAY_MS, isoDate } from '../base/clock.ts';
-import type { CalendarDate, Json, ObservedAccount, StatusCode } from '../connectors/connector.ts';
+import type { CalendarDate, Failure, Json, ObservedAccount, StatusCode } from '../connectors/connector.ts';
 import type { EventDraft } from '../events/catalogue.ts';
 import { appendEvents, takeTimestamps } from '../events/log.ts';
 import { updateRefreshedItem } from '../items/items.ts';
@@ -9,9 +9,9 @@ import type { Writer } from '../storage/storage.ts';
 import { rowsToCompare } from '../transactions/transactions.ts';
 import type { BankAnswer, FetchedAccount } from './bank.ts';
 import type { AccountOutcome } from './detection/accounts.ts';
-import { identifyAccounts, nextDueInMs, type Plan, planRefresh, refreshesUnattended } from './plan.ts';
+import { identifyAccounts, type Plan, planRefresh } from './plan.ts';
 import type { AccountNote, RefreshRecord } from './record.ts';
-import { completesConnection, isAttended, type RefreshServices, type Run, statePlace } from './run.ts';
+import { completesConnection, fingerprintOf, isAttended, type RefreshServices, type Run, statePlace } from './run.ts';
 import { type Settled, settledBefore, TOMBSTONES_MS } from './same-answer.ts';
 import { writePlan } from './write.ts';
 
@@ -26,6 +26,10 @@ type Ending = {
   drafts: readonly EventDraft[];
   fullRefreshWanted: boolean;
   keep?: Json | undefined;
+  /** Absent: as it was. */
+  consentExpiresAt?: number | null | undefined;
+  /** Why the whole refresh failed; null where the bank answered. */
+  failure: Omit<Failure, 'kind'> | null;
   /** Null where no account was looked at. */
   write: ((tx: Writer, timestamps: readonly number[]) => Promise<void>) | null;
 };
@@ -57,12 +61,15 @@ export async function commitAnswer(services: RefreshServices, run: Run, answer: 
     drafts: plan.drafts,
     fullRefreshWanted: plan.fullRefreshWanted,
     keep: answer.keep,
+    consentExpiresAt: answer.consentExpiresAt,
+    failure: null,
     write: (tx, timestamps) => writePlan(tx, owner, refresh.id, plan, rowIds, timestamps),
   });
 }
 
-export async function commitFailure(services: RefreshServices, run: Run, status: StatusCode, info: string | null): Promise<void> {
+export async function commitFailure(services: RefreshServices, run: Run, failure: Omit<Failure, 'kind'>): Promise<void> {
   const { item } = run;
+  const { status, info } = failure;
   const owner = { itemId: item.id, userUuid: item.userUuid };
   const refreshed: EventDraft = { type: 'item.refreshed', ...owner, fullRefresh: false, statusCode: status, statusCodeInfo: info };
   await finish(services, run, {
@@ -77,6 +84,7 @@ export async function commitFailure(services: RefreshServices, run: Run, status:
     },
     drafts: [refreshed],
     fullRefreshWanted: item.fullRefreshWanted,
+    failure,
     write: null,
   });
 }
@@ -133,7 +141,7 @@ class FencedOff extends Error {}
 
 /** The transaction of every ending: the record, the item, and `item.refreshed` as its last event. */
 async function finish(services: RefreshServices, run: Run, ending: Ending): Promise<void> {
-  const { refresh, item, connector } = run;
+  const { refresh, item, connector, pacing } = run;
   const { drafts } = ending;
   const realNow = services.clock.now();
   // Banks take their time: events and rows carry the moment of the commit, so that who asks for changes since then misses none.
@@ -141,7 +149,19 @@ async function finish(services: RefreshServices, run: Run, ending: Ending): Prom
   const finished: FinishedRefresh = { ...ending.finished, traceparent: run.traceparent, finishedAt: run.now };
   const succeeded = finished.state === 'finished';
   const followed = succeeded && refresh.phase === 'recent' && !finished.fullRefresh;
-  const unattended = (connector?.bank.unattended ?? false) && refreshesUnattended(finished.status) && (succeeded || item.connectedOnce);
+  const consentExpiresAt = succeeded && ending.consentExpiresAt !== undefined ? ending.consentExpiresAt : item.consentExpiresAt;
+  const paced = await pacing.end(
+    {
+      status: finished.status as StatusCode,
+      failedWhole: ending.failure !== null,
+      connectedOnce: succeeded || item.connectedOnce,
+      retryAfterMs: ending.failure?.retryAfterMs ?? null,
+      consentExpiresAt,
+    },
+    () => fingerprintOf(services, item),
+    services.outcomes,
+    now,
+  );
   const connectorState =
     ending.keep === undefined
       ? item.connectorState
@@ -165,13 +185,16 @@ async function finish(services: RefreshServices, run: Run, ending: Ending): Prom
         historyComplete: item.historyComplete || finished.fullRefresh,
         fullRefreshWanted: ending.fullRefreshWanted,
         connectorState,
-        dueAt: unattended ? realNow + nextDueInMs(item.id) : null,
+        dueAt: paced.dueAt,
+        schedule: paced.schedule,
+        consentExpiresAt,
         refreshedAt: now,
         forgetCredentials: connector?.bank.input === 'files' ? item.credentials : null,
         countsAsRefresh: !completesConnection(refresh),
         accountsUpdatedAt: ending.write ? timestamps.at(-1)! : null,
       }),
     ];
+    if (paced.circuit !== null) written.push(pacing.writeCircuit(tx, paced.circuit, now));
     if (followed) {
       await Promise.all(written);
       await requestRefresh(tx, { item, cause: 'completion', phase: 'full', startedAt: now + 1, runAt: realNow + FULL_HISTORY_DELAY_MS });
@@ -194,6 +217,7 @@ async function finish(services: RefreshServices, run: Run, ending: Ending): Prom
     committed = false;
   }
   if (committed) services.onEvents();
+  if (committed && paced.circuit !== null) services.log.warn({ bank: item.bankId, circuit: paced.circuit }, 'bank circuit');
   services.log.info(
     {
       refresh: refresh.id,

@@ -24,6 +24,7 @@ export function planAccount(input: PlanInput, fetched: FetchedAccount, found: Fo
     return { record, isNew, changed: true, rows: { created: [], counted: [], uncounted: [] }, outcome: null, note };
   }
 
+  if (answer.kind === 'spared') throw new Error('an account that was not asked for has nothing to plan');
   const { batches } = answer;
   const rows = input.rows.get(base.id) ?? [];
   const again = input.settled.get(base.id) ?? null;

@@ -3,7 +3,6 @@
  * rows (negative placeholders here) and timestamps are given when the plan is committed; rows know which event reports them.
  */
 import type { AccountRecord } from '../accounts/accounts.ts';
-import { HOUR_MS } from '../base/clock.ts';
 import type { Money } from '../base/money.ts';
 import type { CalendarDate, ObservedAccount, StatusCode } from '../connectors/connector.ts';
 import { defaultInfo, worstStatus } from '../connectors/statuses.ts';
@@ -14,7 +13,7 @@ import type { BankAnswer, FetchedAccount } from './bank.ts';
 import { type AccountOutcome, matchAccounts } from './detection/accounts.ts';
 import type { Created, Outcome } from './detection/types.ts';
 import { newAccount, planAccount } from './plan-account.ts';
-import { type AccountNote, noteOfAbsent } from './record.ts';
+import { type AccountNote, noteOfAbsent, noteOfSpared } from './record.ts';
 import type { Settled } from './same-answer.ts';
 import type { PendingTransition } from './transition.ts';
 
@@ -84,6 +83,12 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
     before: AccountRecord | null,
     matched: { rule: AccountNote['matched_by']; reappeared: boolean },
   ) => {
+    if (fetched.answer.kind === 'spared') {
+      historyComplete = false;
+      // One that is new, or comes back, is told of when it is fetched.
+      if (before && !matched.reappeared) accounts.push(spared(before, matched.rule, fetched.asked));
+      return;
+    }
     const base = before ?? newAccount(fetched.account, unusedIds.shift()!);
     const planned = planAccount(input, fetched, { base, isNew: before === null, ...matched });
     accounts.push(planned);
@@ -154,19 +159,13 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
   };
 }
 
+/** Its quota is spent: it is as it was, but listed. */
+function spared(before: AccountRecord, rule: AccountNote['matched_by'], asked: FetchedAccount['asked']): Omit<PlannedAccount, 'event'> {
+  const record = { ...before, absentSince: null, absences: 0 };
+  const note = noteOfSpared(record.id, rule, asked);
+  return { record, isNew: false, changed: before.absences > 0, rows: { created: [], counted: [], uncounted: [] }, outcome: null, note };
+}
+
 function eventIndex(drafts: readonly EventDraft[], draft: EventDraft | undefined): number | null {
   return draft ? drafts.indexOf(draft) : null;
-}
-
-/** Two unattended refreshes a day, each item at a minute of its own, so that a day's work is spread. */
-export function nextDueInMs(itemId: number): number {
-  const spread = ((itemId * 2_654_435_761) % 3_600_000) - HOUR_MS / 2;
-  return 12 * HOUR_MS + spread;
-}
-
-/** Statuses after which only the user can help; asking the bank again by ourselves would lock accounts. */
-const NEEDS_USER: readonly number[] = [402, 429, 1010, 1100];
-
-export function refreshesUnattended(status: number): boolean {
-  return !NEEDS_USER.includes(status);
 }

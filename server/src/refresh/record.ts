@@ -24,6 +24,8 @@ export type AccountNote = {
   answered:
     | { rows: { booked: number; pending: number; scheduled: number }; coverage: readonly Coverage[] }
     | { failed: StatusCode; info: string | null }
+    /** The bank was not asked: the account's quota was spent. */
+    | { spared: true }
     | null;
   /** The refresh whose answer was the same and was compared row by row; null where this one was. */
   same_as: string | null;
@@ -70,6 +72,10 @@ export function noteOfFailed(
 ): AccountNote {
   const answered = { failed: failure.status, info: failure.info };
   return { account_id: accountId, matched_by: matchedBy, asked, answered, ...NOTHING };
+}
+
+export function noteOfSpared(accountId: number, matchedBy: AccountNote['matched_by'], asked: FetchedAccount['asked']): AccountNote {
+  return { account_id: accountId, matched_by: matchedBy, asked, answered: { spared: true }, ...NOTHING };
 }
 
 export function noteOfAbsent(accountId: number, absent: NonNullable<AccountNote['absent']>): AccountNote {

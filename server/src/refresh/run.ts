@@ -1,7 +1,8 @@
 /** One run of one refresh, from its claim to its commit. Everything that it writes is fenced by the epoch of the claim. */
 import { type Clock, DAY_MS, isoDate } from '../base/clock.ts';
 import { randomHex } from '../base/random.ts';
-import type { Connector, Credentials, Json } from '../connectors/connector.ts';
+import type { Connector, Credentials, Failure, Json, StatusCode } from '../connectors/connector.ts';
+import { defaultInfo } from '../connectors/statuses.ts';
 import type { Item } from '../items/items.ts';
 import { isClaimed, type Refresh, showChallenge, showProgress } from '../items/refreshes.ts';
 import type { Counters } from '../storage/counters.ts';
@@ -11,6 +12,10 @@ import type { Vault } from '../vault/vault.ts';
 import { askBank, type BankAnswer } from './bank.ts';
 import { type Beginning, readBeginning } from './beginning.ts';
 import { commitAnswer, commitFailure } from './commit.ts';
+import { type BankOutcomes, circuitDomain } from './schedule/circuits.ts';
+import { accountKey } from './schedule/ledger.ts';
+import { type Pacing, pace } from './schedule/pacing.ts';
+import { readBands } from './schedule/rules.ts';
 
 export type RefreshServices = {
   storage: Storage;
@@ -20,10 +25,13 @@ export type RefreshServices = {
   log: Log;
   /** Null where the bank is no longer known. */
   connector: (bankId: number) => Connector | null;
+  /** How banks have answered of late. */
+  outcomes: BankOutcomes;
   /** Called after a commit that made events. */
   onEvents: () => void;
 };
 
+const SCA_MISSING: Omit<Failure, 'kind'> = { status: 1010, info: 'OTP_REQUIRED' };
 /** Progress is for people: written at most this often, so that a fast bank costs nothing. */
 const PROGRESS_EVERY_MS = 300;
 
@@ -31,6 +39,7 @@ const PROGRESS_EVERY_MS = 300;
 export type Run = Beginning & {
   refresh: Refresh;
   connector: Connector | null;
+  pacing: Pacing;
   now: number;
   startedAt: number;
   traceparent: string;
@@ -56,12 +65,24 @@ async function runClaimed(services: RefreshServices, refresh: Refresh, signal: A
   const { item } = beginning;
   const now = clock.now() + beginning.clockOffsetMs;
   const connector = services.connector(item.bankId);
-  const run: Run = { ...beginning, refresh, connector, now, startedAt: performance.now(), traceparent: newTraceparent(), calls: 0 };
-  if (!connector) return commitFailure(services, run, 1005, null);
-  if (challengeExpired(refresh, clock.now())) return commitFailure(services, run, 1010, 'OTP_REQUIRED');
+  const pacing = pace({
+    item,
+    refresh,
+    bank: connector?.bank ?? null,
+    domain: circuitDomain(beginning.environment, item.applicationId),
+    applicationBands: readBands(beginning.refreshBands),
+    circuit: beginning.circuit,
+    now,
+  });
+  const startedAt = performance.now();
+  const run: Run = { ...beginning, refresh, connector, pacing, now, startedAt, traceparent: newTraceparent(), calls: 0 };
+  if (!connector) return commitFailure(services, run, { status: 1005, info: null });
+  if (challengeExpired(refresh, clock.now())) return commitFailure(services, run, SCA_MISSING);
 
   const credentials = await openCredentials(services, item, connector);
-  if (!credentials) return commitFailure(services, run, 1010, 'OTP_REQUIRED');
+  if (!credentials) return commitFailure(services, run, SCA_MISSING);
+  const asking = await pacing.decide(beginning.accounts, () => fingerprintOf(services, item));
+  if (asking.kind === 'spare') return commitFailure(services, run, { ...asking, info: asking.info ?? infoBefore(item, asking.status) });
   const answer = await askBank({
     connector,
     authentication: {
@@ -87,14 +108,17 @@ async function runClaimed(services: RefreshServices, refresh: Refresh, signal: A
     onCall: () => {
       run.calls += 1;
     },
+    onLogin: pacing.onLogin,
+    onFetch: pacing.onFetch,
+    mayFetch: (account) => asking.mayFetch(accountKey(account)),
     signal,
   });
 
   switch (answer.kind) {
     case 'challenge':
-      return isAttended(refresh) ? wait(services, run, answer) : commitFailure(services, run, 1010, 'OTP_REQUIRED');
+      return isAttended(refresh) ? wait(services, run, answer) : commitFailure(services, run, SCA_MISSING);
     case 'failed':
-      return commitFailure(services, run, answer.status, answer.info);
+      return commitFailure(services, run, pacing.shown(answer));
     case 'answered':
       return commitAnswer(services, run, answer);
     default:
@@ -118,6 +142,18 @@ export function isAttended(refresh: Refresh): boolean {
 
 function challengeExpired(refresh: Refresh, now: number): boolean {
   return refresh.answer === null && refresh.challengeExpiresAt !== null && refresh.challengeExpiresAt <= now;
+}
+
+/** The credentials as they were typed, told apart from any others. */
+export async function fingerprintOf({ storage, vault }: RefreshServices, item: Item): Promise<string> {
+  const place = { table: 'items', column: 'credentials', id: item.id };
+  const text = item.credentials === null ? '' : await vault.open(storage, item.dataKeyId, place, item.credentials);
+  return vault.fingerprint(storage, item.dataKeyId, text);
+}
+
+/** Credentials that were refused are still refused for the same reason. */
+function infoBefore(item: Item, status: StatusCode): string | null {
+  return item.status === status ? item.statusCodeInfo : defaultInfo(status);
 }
 
 async function openCredentials(services: RefreshServices, item: Item, connector: Connector): Promise<Credentials | null> {

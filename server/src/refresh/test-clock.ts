@@ -1,68 +1,187 @@
-/** The test clock of a sandbox: time goes forward, and what falls due on the way runs, in order, before the answer. */
-import { HOUR_MS } from '../base/clock.ts';
+/**
+ * The test clock of a sandbox: it goes from one due moment to the next, and what falls due there runs before it goes on.
+ *
+ * What is scheduled stands in the database in real time, already moved by how far the clock is ahead, so that one index
+ * serves all applications; going forward brings it nearer by as much, in the same transaction.
+ */
+import { DAY_MS, MINUTE_MS } from '../base/clock.ts';
+import { randomId } from '../base/random.ts';
 import { bringDueNearer } from '../items/items.ts';
+import { bringRefreshesNearer, openRefreshes } from '../items/refreshes.ts';
 import { sql } from '../storage/sql.ts';
 import type { RefreshServices } from './run.ts';
 import { runApplication } from './worker.ts';
 
-/** A leap is walked in steps no longer than half a day, so that both daily refreshes of an item have their moment. */
-const STEP_MAX_MS = 12 * HOUR_MS;
-/** Two years at once are a mistake in a unit. */
-export const ADVANCE_MAX_MS = 366 * 24 * HOUR_MS;
-/** How long another worker's run of ours may take before the clock goes on without it. */
-const SETTLE_TRIES = 600;
-const SETTLE_PAUSE_MS = 50;
+/** Five years at once: more is a mistake in a unit. */
+export const ADVANCE_MAX_MS = 5 * 366 * DAY_MS;
+/** A mover that died leaves the clock to others after this. */
+const MOVER_LEASE_MS = MINUTE_MS;
+/** How soon the end of another's advance, or of another worker's run, is seen. */
+const LOOK_AGAIN_MS = 20;
 
-export type AdvanceOutcome = { ok: true; now: number } | { ok: false; sentence: string };
+export type ClockTarget = { byMs: number } | { to: number };
+export type ClockRefusal = 'unknown application' | 'not a sandbox' | 'backward' | 'too far' | 'already moving';
+/** Times are the application's. `refreshes` ended, and `events` were made, on the way. */
+export type AdvanceOutcome =
+  | { ok: true; from: number; now: number; refreshes: number; events: number }
+  | { ok: false; refusal: ClockRefusal };
+
+/** `waitMs`: how long (real time) to wait for an advance by another, or for a run of another worker's. */
+export type AdvanceOptions = { signal: AbortSignal; waitMs?: number };
+const WAIT_MS = 30_000;
 
 export async function advanceClock(
   services: RefreshServices,
   applicationId: string,
-  byMs: number,
-  signal: AbortSignal,
+  target: ClockTarget,
+  { signal, waitMs = WAIT_MS }: AdvanceOptions,
 ): Promise<AdvanceOutcome> {
-  if (!Number.isSafeInteger(byMs) || byMs <= 0 || byMs > ADVANCE_MAX_MS)
-    return { ok: false, sentence: 'The clock advances by more than nothing and by at most 366 days at once' };
-  const application = await services.storage.first<{ environment: string }>(
-    sql`select environment from applications where id = ${applicationId}`,
-  );
-  if (application?.environment !== 'sandbox') return { ok: false, sentence: 'Only a sandbox application has a test clock' };
-
-  await settle(services, applicationId, signal);
-  for (let left = byMs; left > 0; ) {
-    const due = await services.storage.first<{ due_at: number | null }>(
-      sql`select min(due_at) as due_at from items where application_id = ${applicationId}`,
-    );
-    const untilDue = due?.due_at == null ? left : Math.max(1, due.due_at - services.clock.now());
-    const step = Math.min(left, untilDue, STEP_MAX_MS);
-    await services.storage.transaction(async (tx) => {
-      await tx.run(sql`update applications set clock_offset_ms = clock_offset_ms + ${step} where id = ${applicationId}`);
-      await tx.run(sql`update configuration set version = version + 1`);
-      await bringDueNearer(tx, applicationId, step);
-    });
-    left -= step;
-    await settle(services, applicationId, signal);
-  }
-  const after = await services.storage.first<{ clock_offset_ms: number }>(
-    sql`select clock_offset_ms from applications where id = ${applicationId}`,
-  );
-  return { ok: true, now: services.clock.now() + (after?.clock_offset_ms ?? 0) };
-}
-
-/** Runs what can run, the full histories that wait their pause included, until nothing of the application is open but challenges. */
-async function settle(services: RefreshServices, applicationId: string, signal: AbortSignal): Promise<void> {
-  for (let tries = 0; tries < SETTLE_TRIES; tries += 1) {
-    const now = services.clock.now();
-    await services.storage.transaction((tx) =>
-      tx.run(sql`
-        update refreshes set run_at = ${now} where application_id = ${applicationId} and finished_at is null
-          and state = 'authenticating' and phase = 'full' and epoch = 0 and run_at > ${now}`),
-    );
-    await runApplication(services, applicationId, signal);
-    const open = await services.storage.first<{ open: number }>(sql`
-      select count(*) as open from refreshes where application_id = ${applicationId} and finished_at is null and state <> 'info_required'`);
-    if (!open || open.open === 0) return;
+  const before = await readClock(services, applicationId);
+  if (before === null) return { ok: false, refusal: 'unknown application' };
+  if (before.environment !== 'sandbox') return { ok: false, refusal: 'not a sandbox' };
+  const mover = randomId('mov');
+  const patience = performance.now() + waitMs;
+  while (!(await becomeMover(services, applicationId, mover))) {
     signal.throwIfAborted();
-    await new Promise((resolve) => setTimeout(resolve, SETTLE_PAUSE_MS));
+    if (performance.now() > patience) return { ok: false, refusal: 'already moving' };
+    await pause();
+  }
+  try {
+    // Read again: whoever moved the clock meanwhile has moved it for us too.
+    const from = (await readClock(services, applicationId))?.now ?? before.now;
+    const to = 'to' in target ? target.to : from + target.byMs;
+    if (!(to > from)) return { ok: false, refusal: 'backward' };
+    if (to - from > ADVANCE_MAX_MS) return { ok: false, refusal: 'too far' };
+    const refreshes = await countRefreshes(services, applicationId);
+    const events = await countEvents(services, applicationId);
+    await walk(services, { applicationId, mover, to, waitMs, signal });
+    const after = (await readClock(services, applicationId))!;
+    return {
+      ok: true,
+      from,
+      now: after.now,
+      refreshes: (await countRefreshes(services, applicationId)) - refreshes,
+      events: (await countEvents(services, applicationId)) - events,
+    };
+  } finally {
+    await releaseMover(services, applicationId, mover);
   }
 }
+
+/** For people and for the API, in one voice. */
+export function refusalSentence(refusal: ClockRefusal): string {
+  switch (refusal) {
+    case 'unknown application':
+      return 'There is no such application';
+    case 'not a sandbox':
+      return 'Only a sandbox application has a test clock';
+    case 'backward':
+      return 'The test clock goes forward only: what has happened cannot be taken back';
+    case 'too far':
+      return `The clock advances by at most ${ADVANCE_MAX_MS / DAY_MS} days at once`;
+    case 'already moving':
+      return 'The clock is being moved by another request: try again when that has ended';
+    default:
+      return refusal satisfies never;
+  }
+}
+
+export type ClockReading = { environment: string; now: number; offsetMs: number };
+
+export async function readClock(
+  { storage, clock }: Pick<RefreshServices, 'storage' | 'clock'>,
+  applicationId: string,
+): Promise<ClockReading | null> {
+  const row = await storage.first<{ environment: string; clock_offset_ms: number }>(
+    sql`select environment, clock_offset_ms from applications where id = ${applicationId}`,
+  );
+  return row ? { environment: row.environment, offsetMs: row.clock_offset_ms, now: clock.now() + row.clock_offset_ms } : null;
+}
+
+/** When something next falls due, on the application's clock; null where nothing is scheduled. */
+async function nextDue(
+  services: RefreshServices,
+  applicationId: string,
+  nextRunAt: number | null,
+  reading: ClockReading,
+): Promise<number | null> {
+  const due = await services.storage.first<{ due_at: number | null }>(
+    sql`select min(due_at) as due_at from items where application_id = ${applicationId}`,
+  );
+  const moments = [due?.due_at ?? null, nextRunAt].filter((moment) => moment !== null);
+  return moments.length === 0 ? null : Math.min(...moments) + reading.offsetMs;
+}
+
+type Walk = { applicationId: string; mover: string; to: number; waitMs: number; signal: AbortSignal };
+
+/** From due moment to due moment. A run of another worker that does not end within `waitMs` in all is left behind: its claim ends by itself. */
+async function walk(services: RefreshServices, { applicationId, mover, to, waitMs, signal }: Walk): Promise<void> {
+  const patience = performance.now() + waitMs;
+  for (;;) {
+    signal.throwIfAborted();
+    await runApplication(services, applicationId, signal);
+    const open = await openRefreshes(services.storage, applicationId);
+    if (open.running > 0 && performance.now() < patience) {
+      await pause();
+      continue;
+    }
+    const reading = (await readClock(services, applicationId))!;
+    if (reading.now >= to) return;
+    const due = await nextDue(services, applicationId, open.nextRunAt, reading);
+    const next = due === null ? to : Math.min(to, Math.max(due, reading.now + 1));
+    await moveBy(services, applicationId, mover, next - reading.now);
+  }
+}
+
+async function moveBy(services: RefreshServices, applicationId: string, mover: string, byMs: number): Promise<void> {
+  await services.storage.transaction(async (tx) => {
+    const moved = await tx.run(sql`
+      update applications set clock_offset_ms = clock_offset_ms + ${byMs}, clock_mover_until = ${services.clock.now() + MOVER_LEASE_MS}
+      where id = ${applicationId} and clock_mover = ${mover}`);
+    if (moved !== 1) throw new Error('the test clock was taken over by another advance');
+    await bringDueNearer(tx, applicationId, byMs);
+    await bringRefreshesNearer(tx, applicationId, byMs);
+  });
+}
+
+async function becomeMover({ storage, clock }: RefreshServices, applicationId: string, mover: string): Promise<boolean> {
+  const now = clock.now();
+  const changed = await storage.transaction((tx) =>
+    tx.run(sql`
+      update applications set clock_mover = ${mover}, clock_mover_until = ${now + MOVER_LEASE_MS}
+      where id = ${applicationId} and (clock_mover is null or clock_mover_until <= ${now})`),
+  );
+  return changed === 1;
+}
+
+/** Pages and answers that keep an application in memory read it again. */
+async function releaseMover({ storage }: RefreshServices, applicationId: string, mover: string): Promise<void> {
+  await storage.transaction(async (tx) => {
+    await tx.run(
+      sql`update applications set clock_mover = null, clock_mover_until = 0 where id = ${applicationId} and clock_mover = ${mover}`,
+    );
+    await tx.run(sql`update configuration set version = version + 1`);
+  });
+}
+
+const pause = () => new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+
+async function countEvents({ storage }: RefreshServices, applicationId: string): Promise<number> {
+  const row = await storage.first<{ count: number }>(sql`select count(*) as count from events where application_id = ${applicationId}`);
+  return row?.count ?? 0;
+}
+
+/** Through the items, because refreshes have no index by application, and sandboxes have few items. */
+async function countRefreshes({ storage }: RefreshServices, applicationId: string): Promise<number> {
+  const row = await storage.first<{ count: number }>(sql`
+    select count(*) as count from items join refreshes on refreshes.item_id = items.id
+    where items.application_id = ${applicationId} and refreshes.finished_at is not null`);
+  return row?.count ?? 0;
+}
+
+/** `2026-12-24T08:00:00Z` as epoch milliseconds; null for anything without a time zone. */
+export function readMoment(text: string): number | null {
+  const at = Date.parse(text);
+  return Number.isFinite(at) && MOMENT.test(text) ? at : null;
+}
+const MOMENT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?(?:Z|[+-]\d{2}:\d{2})$/;

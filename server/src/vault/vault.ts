@@ -2,7 +2,7 @@
  * Secrets at rest: envelope encryption with AES-256-GCM. Each item and each endpoint has a random data key; data keys
  * are stored wrapped by the operator's key. Associated data ties a blob to its place, so that it cannot be moved to another row.
  */
-import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, randomBytes } from 'node:crypto';
 import { randomId } from '../base/random.ts';
 import { sql } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
@@ -14,6 +14,8 @@ const KEY_BYTES = 32;
 /** Unwrapped data keys kept in memory. */
 const KEYS_KEPT = 10_000;
 const REWRAP_BATCH = 500;
+/** 132 bits. */
+const FINGERPRINT_CHARACTERS = 22;
 
 /** Where a blob lives: it opens only there. */
 export type Place = { table: string; column: string; id: string | number };
@@ -31,6 +33,8 @@ export type Vault = {
   seal(reader: Reader, dataKeyId: string, place: Place, text: string): Promise<string>;
   /** Throws {@link SecretUnreadable} where the key is gone or the blob is not of this place. */
   open(reader: Reader, dataKeyId: string, place: Place, sealed: string): Promise<string>;
+  /** A keyed digest: tells whether two texts under one data key are the same, and nothing else. Gone with the key. */
+  fingerprint(reader: Reader, dataKeyId: string, text: string): Promise<string>;
   /** Wraps again every data key that another than the current key wrapped; answers how many. Safe while servers run. */
   rewrap(storage: Storage): Promise<number>;
 };
@@ -83,6 +87,10 @@ export function createVault(ring: KeyRing): Vault {
     },
     async open(reader, dataKeyId, place, sealed) {
       return decrypt(await dataKey(reader, dataKeyId), path(place), sealed).toString();
+    },
+    async fingerprint(reader, dataKeyId, text) {
+      const key = Buffer.from(hkdfSync('sha256', await dataKey(reader, dataKeyId), '', 'fingerprint', KEY_BYTES));
+      return createHmac('sha256', key).update(text).digest('base64url').slice(0, FINGERPRINT_CHARACTERS);
     },
     async rewrap(storage) {
       let rewrapped = 0;

@@ -4,6 +4,7 @@ import type { Connector, Credentials } from '../../src/connectors/connector.ts';
 import { LANES, type LoggedEvent, readLane } from '../../src/events/log.ts';
 import { connectItem } from '../../src/refresh/connection.ts';
 import type { RefreshServices } from '../../src/refresh/run.ts';
+import { createBankOutcomes } from '../../src/refresh/schedule/circuits.ts';
 import { runApplication } from '../../src/refresh/worker.ts';
 import { createCounters } from '../../src/storage/counters.ts';
 import { sql } from '../../src/storage/sql.ts';
@@ -45,6 +46,7 @@ export async function createWorld(storage: Storage, connectors: readonly Connect
     clock,
     log: silentLog,
     connector: (bankId) => connectors.find(({ bank }) => bank.id === bankId) ?? null,
+    outcomes: createBankOutcomes(),
     onEvents: () => {},
   };
   await storage.transaction(async (tx) => {

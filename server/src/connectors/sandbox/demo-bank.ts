@@ -41,6 +41,8 @@ export const demoBankEntry = {
   environments: ['sandbox'],
   input: 'credentials',
   unattended: true,
+  // Whoever tries it out may ask as often as they like.
+  access: { callsPerDay: null, loginsPerDay: null },
 } as const satisfies Bank;
 
 /**

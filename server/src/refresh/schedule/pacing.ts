@@ -1,0 +1,113 @@
+/** One refresh and its bank's patience: whether the bank is asked, what that costs, and when the item is due again. */
+import type { Band } from '../../connectors/access.ts';
+import type { Bank, ObservedAccount, StatusCode } from '../../connectors/connector.ts';
+import type { Item } from '../../items/items.ts';
+import type { Refresh } from '../../items/refreshes.ts';
+import type { Writer } from '../../storage/storage.ts';
+import { type Circuit, isBankFailure } from './circuit.ts';
+import { type BankOutcomes, type CircuitChange, circuitChange, writeCircuit } from './circuits.ts';
+import { type Asking, decideAfter, decideAsking } from './decide.ts';
+import { type Asker, accountKey, SCOPES } from './ledger.ts';
+import { rulesFor } from './rules.ts';
+import { readState, writeState } from './state.ts';
+
+export type Paced = {
+  item: Pick<Item, 'id' | 'bankId' | 'schedule' | 'consentExpiresAt'>;
+  refresh: Pick<Refresh, 'cause'>;
+  bank: Bank | null;
+  /** `production`, or the sandbox application whose clock rules. */
+  domain: string;
+  applicationBands: readonly Band[] | null;
+  circuit: Circuit | null;
+  /** The application's clock. */
+  now: number;
+};
+
+/** What the end of a refresh writes beside its rows. */
+export type PacedEnd = { dueAt: number | null; schedule: string; circuit: CircuitChange };
+
+export type EndedRefresh = {
+  status: StatusCode;
+  /** The login or the list of accounts failed, rather than one account: then it says something of the bank. */
+  failedWhole: boolean;
+  connectedOnce: boolean;
+  retryAfterMs: number | null;
+  consentExpiresAt: number | null;
+};
+
+export type Pacing = {
+  /** Only where credentials were refused before are they compared: `fingerprint` is asked for then. */
+  decide(
+    accounts: readonly (Parameters<typeof accountKey>[0] & { deletedAt: number | null })[],
+    fingerprint: () => Promise<string>,
+  ): Promise<Asking>;
+  /** The bank is asked to let somebody in. A challenge that goes on is the same login, counted in the run that ends it. */
+  onLogin(): void;
+  onFetch(account: Pick<ObservedAccount, 'identity' | 'type' | 'currency' | 'name'>): void;
+  end(ended: EndedRefresh, fingerprint: () => Promise<string>, outcomes: BankOutcomes, now: number): Promise<PacedEnd>;
+  writeCircuit(tx: Writer, change: CircuitChange, now: number): Promise<void>;
+  /** While its bank is suspended, an item whose bank fails again shows that (1007), not a failure of its own (1003). */
+  shown<T extends { status: StatusCode; info: string | null }>(failure: T): T;
+};
+
+export function askerOf(cause: Refresh['cause']): Asker {
+  switch (cause) {
+    case 'connect':
+      return 'user';
+    // The user is still there, or has just been: the second half of one visit.
+    case 'completion':
+      return 'user';
+    case 'api':
+      return 'request';
+    case 'scheduler':
+      return 'scheduler';
+    default:
+      return cause satisfies never;
+  }
+}
+
+export function pace({ item, refresh, bank, domain, applicationBands, circuit, now: beganAt }: Paced): Pacing {
+  const rules = rulesFor(bank, applicationBands);
+  const state = readState(item.schedule);
+  const asker = askerOf(refresh.cause);
+  const place = { domain, bankId: item.bankId };
+  const known = { itemId: item.id, state, rules, circuit, consentExpiresAt: item.consentExpiresAt };
+  const spent = { logins: 0, accounts: [] as string[], scopes: SCOPES };
+  let asked = false;
+  let sparedUntil: number | null = null;
+
+  return {
+    async decide(accounts, fingerprint) {
+      const limited = rules.callsPerDay !== null;
+      const keys = limited ? accounts.filter(({ deletedAt }) => deletedAt === null).map(accountKey) : [];
+      const refused = state.refused === null ? null : await fingerprint();
+      const asking = decideAsking({ ...known, now: beganAt }, asker, keys, refused);
+      if (asking.kind === 'spare') sparedUntil = asking.until;
+      return asking;
+    },
+    onLogin() {
+      asked = true;
+      spent.logins = 1;
+    },
+    onFetch(account) {
+      if (rules.callsPerDay !== null) spent.accounts.push(accountKey(account));
+    },
+    async end(ended, fingerprint, outcomes, now) {
+      const { status, failedWhole, connectedOnce, retryAfterMs, consentExpiresAt } = ended;
+      const print = status === 402 || state.refused !== null ? await fingerprint() : null;
+      const { state: after, dueAt } = decideAfter(
+        { ...known, consentExpiresAt, now },
+        { asker, status, connectedOnce, spent: asked ? spent : null, sparedUntil, retryAfterMs, fingerprint: print },
+      );
+      const bankFailed = failedWhole && isBankFailure(status);
+      const opensNow = asked && outcomes.note(domain, item.bankId, item.id, { at: now, failed: bankFailed });
+      const change = asked ? circuitChange(circuit, item.id, bankFailed, opensNow) : null;
+      if (change === 'close') outcomes.forget(domain, item.bankId);
+      return { dueAt, schedule: writeState(after), circuit: change };
+    },
+    async writeCircuit(tx, change, now) {
+      if (change !== null) await writeCircuit(tx, place, circuit, change, now);
+    },
+    shown: (failure) => (circuit && failure.status === 1003 && asker !== 'user' ? { ...failure, status: 1007, info: null } : failure),
+  };
+}
