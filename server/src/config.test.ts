@@ -48,6 +48,27 @@ test('every problem is told at once, each with its variable', () => {
   ]);
 });
 
+test('targets of webhooks: ranges, ports and the way out', () => {
+  const plain = read({});
+  assert.deepEqual([plain.deniedTargets, plain.allowedPorts, plain.egressProxy], [[], null, null]);
+  const set = {
+    PONTAGE_DENIED_TARGETS: '8.8.8.0/24',
+    PONTAGE_ALLOWED_PORTS: '443, 9000-9010',
+    PONTAGE_EGRESS_PROXY: 'http://u:p@proxy.internal:3128',
+  };
+  const config = read(set);
+  assert.deepEqual(config.deniedTargets, ['8.8.8.0/24']);
+  assert.deepEqual(config.allowedPorts, [
+    [443, 443],
+    [9_000, 9_010],
+  ]);
+  assert.equal(config.egressProxy, 'http://u:p@proxy.internal:3128');
+  for (const port of ['0', '65536', '90-80', 'https', '1-2-3'])
+    assert.match(problems({ PONTAGE_ALLOWED_PORTS: port })[0]!, /no port/, port);
+  for (const proxy of ['proxy:3128', 'https://proxy/', 'socks5://proxy:1', 'http://proxy/path'])
+    assert.match(problems({ PONTAGE_EGRESS_PROXY: proxy })[0]!, /address of the proxy/, proxy);
+});
+
 test('a misspelt variable is an error with the one that was meant; those of the tests are not', () => {
   assert.deepEqual(problems({ PONTAGE_PROT: '1' }), ['PONTAGE_PROT is not a variable of Pontage: did you mean PONTAGE_PORT?']);
   assert.deepEqual(problems({ PONTAGE_SOMETHING_ELSE: '1' }), ['PONTAGE_SOMETHING_ELSE is not a variable of Pontage: remove it']);

@@ -4,7 +4,7 @@
  */
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
-import { parseRange } from './endpoints/addresses.ts';
+import { type PortRange, parsePorts, parseRange } from './endpoints/addresses.ts';
 
 export const VERSION = '0.1.0';
 
@@ -42,6 +42,12 @@ export type Config = {
   allowedTargets: readonly string[];
   /** Days that events and their attempts are kept after their commit. */
   retentionDays: number;
+  /** CIDR ranges that no webhook reaches, also where they are allowed otherwise. */
+  deniedTargets: readonly string[];
+  /** Ports of webhooks; null: those of web servers. */
+  allowedPorts: readonly PortRange[] | null;
+  /** `http://host:port` of a proxy through which webhooks leave. */
+  egressProxy: string | null;
 };
 
 export const databaseFile = (config: Pick<Config, 'dataDir'>): string => join(config.dataDir, 'pontage.db');
@@ -121,6 +127,19 @@ const schema = z.object({
     .regex(/^[1-9]\d{0,3}$/, `write how many days events are kept, from 1 to 9999 (${RETENTION_DAYS} when it is absent)`)
     .transform(Number)
     .optional(),
+  PONTAGE_DENIED_TARGETS: ranges('203.0.113.0/24').optional(),
+  PONTAGE_ALLOWED_PORTS: list
+    .superRefine((texts, context) => {
+      for (const text of texts) {
+        if (!parsePorts(text)) context.addIssue({ code: 'custom', message: `"${text}" is no port: write e.g. 443,8443,9000-9010` });
+      }
+    })
+    .transform((texts) => texts.map(parsePorts).filter((range) => range !== null))
+    .optional(),
+  PONTAGE_EGRESS_PROXY: z
+    .string()
+    .refine(isProxyUrl, 'write the address of the proxy through which webhooks leave, e.g. http://proxy.internal:3128')
+    .optional(),
 });
 
 /** Variables that are set but empty count as absent: that is how compose files and shells say "not set". */
@@ -151,6 +170,9 @@ export function readConfig(environment: Environment, mode: Mode): ConfigResult {
       logLevel: read.PONTAGE_LOG_LEVEL ?? (mode === 'production' ? 'info' : 'warn'),
       allowedTargets: read.PONTAGE_ALLOWED_TARGETS ?? [],
       retentionDays: read.PONTAGE_RETENTION_DAYS ?? RETENTION_DAYS,
+      deniedTargets: read.PONTAGE_DENIED_TARGETS ?? [],
+      allowedPorts: read.PONTAGE_ALLOWED_PORTS ?? null,
+      egressProxy: read.PONTAGE_EGRESS_PROXY ?? null,
     },
   };
 }
@@ -187,6 +209,11 @@ function isBaseUrl(text: string): boolean {
   return (
     url !== null && (url.protocol === 'https:' || url.protocol === 'http:') && url.search === '' && url.hash === '' && url.username === ''
   );
+}
+
+function isProxyUrl(text: string): boolean {
+  const url = URL.parse(text);
+  return url !== null && url.protocol === 'http:' && url.hostname !== '' && url.pathname === '/' && url.search === '' && url.hash === '';
 }
 
 /** A misspelt variable would silently do nothing. `PONTAGE_TEST_…` belongs to the tests. */

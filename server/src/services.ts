@@ -53,7 +53,18 @@ export async function openServices(config: Config, schema: 'always' | 'when empt
     registry,
     connector: registry.connector,
     outcomes: createBankOutcomes(),
-    policy: { allowLoopback: config.mode === 'development', allowedRanges: config.allowedTargets },
+    policy: targetPolicy(config),
     onEvents: options.onEvents ?? (() => {}),
+  };
+}
+
+/** Which targets webhooks may have, as the operator says. */
+export function targetPolicy(config: Config): AddressPolicy {
+  return {
+    allowLoopback: config.mode === 'development',
+    allowedRanges: config.allowedTargets,
+    deniedRanges: config.deniedTargets,
+    ...(config.allowedPorts === null ? {} : { allowedPorts: config.allowedPorts }),
+    egressProxy: config.egressProxy,
   };
 }

@@ -11,6 +11,7 @@ import {
   rotateSecret,
   updateEndpoint,
 } from '../endpoints/endpoints.ts';
+import { resolveBySystem } from '../endpoints/guard.ts';
 import { ROTATION_OVERLAP_MS, ROTATION_OVERLAP_MS_MAX } from '../endpoints/secrets.ts';
 import { EVENT_TYPES, OPERATIONAL_TYPES } from '../events/catalogue.ts';
 import { appendTestEvent } from '../events/log.ts';
@@ -42,7 +43,12 @@ export function addWebhookCommands(program: Command): void {
         const application = await pickApplication(storage, options.app);
         const named = { name: options.name, url: options.url, events: readTypes(options.events) ?? EVENT_TYPES };
         const fields = { ...named, ...readSettings(options) };
-        const created = await createEndpoint({ storage, vault, now: clock.now() }, application.id, fields, policy);
+        const created = await createEndpoint(
+          { storage, vault, now: clock.now(), resolve: resolveBySystem },
+          application.id,
+          fields,
+          policy,
+        );
         if (created.outcome !== 'created') throw new OperatorError(created.sentence, created.outcome === 'invalid' ? 2 : 1);
         print(options, { id: created.endpoint.id, secret: created.secret }, [
           `Webhook ${created.endpoint.id} is ready: events of "${application.name}" go to ${created.endpoint.url}`,
@@ -109,7 +115,7 @@ export function addWebhookCommands(program: Command): void {
             ...readSettings(options),
           };
           if (Object.keys(change).length === 0) throw new OperatorError('Say what to change: see npx pontage webhook update --help', 2);
-          const updated = await updateEndpoint({ storage, vault, now: clock.now() }, id, change, policy);
+          const updated = await updateEndpoint({ storage, vault, now: clock.now(), resolve: resolveBySystem }, id, change, policy);
           if (updated.outcome === 'not_found') throw unknown(id);
           if (updated.outcome === 'invalid') throw new OperatorError(updated.sentence, 2);
           print(options, await shown(storage, updated.endpoint), [`Webhook ${id} is changed.`]);

@@ -4,8 +4,28 @@
  */
 import { BlockList, isIP, isIPv6 } from 'node:net';
 
-/** What the operator allows. Ranges are CIDR, e.g. `10.0.0.0/8`; `allowLoopback` is for the development mode, which is itself bound to loopback. */
-export type AddressPolicy = { allowLoopback: boolean; allowedRanges: readonly string[] };
+/**
+ * What the operator allows, and the way out. Ranges are CIDR, e.g. `10.0.0.0/8`; denied ones win over all else.
+ * `allowLoopback` is for the development mode, which is itself bound to loopback.
+ */
+export type AddressPolicy = {
+  allowLoopback: boolean;
+  allowedRanges: readonly string[];
+  deniedRanges?: readonly string[];
+  /** First and last port of each range; {@link PORTS_DEFAULT} where absent. */
+  allowedPorts?: readonly PortRange[];
+  /** `http://host:port` of a proxy that every request takes; its own address is the operator's choice and not checked. */
+  egressProxy?: string | null;
+};
+export type PortRange = readonly [first: number, last: number];
+
+/** Those of web servers: other ports belong to other protocols, which a request could speak to by accident or design. */
+export const PORTS_DEFAULT: readonly PortRange[] = [
+  [443, 443],
+  [80, 80],
+  [8443, 8443],
+  [8080, 8080],
+];
 
 const SPECIAL_IPV4 = [
   '0.0.0.0/8',
@@ -65,26 +85,53 @@ function blockList(ranges: readonly string[]): BlockList {
 const special = blockList([...SPECIAL_IPV4, ...SPECIAL_IPV6]);
 const globalUnicast = blockList([GLOBAL_UNICAST_IPV6]);
 const loopback = blockList(LOOPBACK);
-const allowedLists = new WeakMap<readonly string[], BlockList>();
+const lists = new WeakMap<readonly string[], BlockList>();
 
 /** Whether a connection to this address may be made. False for anything that is not an IP address. */
 export function checkAddress(address: string, policy: AddressPolicy): boolean {
   if (isIP(address) === 0 || address.includes('%')) return false;
   const plain = isIPv6(address) ? (embeddedIpv4(address) ?? address) : address;
+  if (within(plain, policy.deniedRanges) || (plain !== address && within(address, policy.deniedRanges))) return false;
   const family = isIPv6(plain) ? 'ipv6' : 'ipv4';
   if (policy.allowLoopback && loopback.check(plain, family)) return true;
-  if (policy.allowedRanges.length > 0 && allowedList(policy.allowedRanges).check(plain, family)) return true;
+  if (within(plain, policy.allowedRanges)) return true;
   if (family === 'ipv6' && !globalUnicast.check(plain, family)) return false;
   return !special.check(plain, family);
 }
 
-function allowedList(ranges: readonly string[]): BlockList {
-  let list = allowedLists.get(ranges);
+function within(address: string, ranges: readonly string[] | undefined): boolean {
+  if (ranges === undefined || ranges.length === 0) return false;
+  let list = lists.get(ranges);
   if (!list) {
     list = blockList(ranges);
-    allowedLists.set(ranges, list);
+    lists.set(ranges, list);
   }
-  return list;
+  return list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+}
+
+/** `host` is a name or an address without brackets. In the development mode a receiver on this machine may have any port. */
+export function checkPort(port: number, host: string, policy: AddressPolicy): boolean {
+  if (policy.allowLoopback && isLoopback(host)) return port > 0;
+  return (policy.allowedPorts ?? PORTS_DEFAULT).some(([first, last]) => port >= first && port <= last);
+}
+
+function isLoopback(host: string): boolean {
+  if (isIP(host) !== 0) return loopback.check(host, isIPv6(host) ? 'ipv6' : 'ipv4');
+  return isLocalName(host);
+}
+
+/** RFC 6761, section 6.3: these never leave the machine. */
+export function isLocalName(name: string): boolean {
+  return /(^|\.)localhost\.?$/i.test(name);
+}
+
+/** `8443` or `9000-9010`; null for anything else. */
+export function parsePorts(text: string): PortRange | null {
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text.trim());
+  if (!match) return null;
+  const first = Number(match[1]);
+  const last = Number(match[2] ?? match[1]);
+  return first >= 1 && first <= last && last <= 65_535 ? [first, last] : null;
 }
 
 function embeddedIpv4(address: string): string | null {

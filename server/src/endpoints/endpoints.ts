@@ -5,7 +5,8 @@ import { sql } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
 import type { Vault } from '../vault/vault.ts';
 import type { AddressPolicy } from './addresses.ts';
-import { checkFields, type EndpointFields, orderedEvents, type Refused } from './fields.ts';
+import { checkFields, checkTarget, type EndpointFields, orderedEvents, type Refused } from './fields.ts';
+import type { Resolve } from './guard.ts';
 import { issueSecret, type OpenSecret, openSecrets, ROTATION_OVERLAP_MS, readable } from './secrets.ts';
 import { DEFAULT_SETTINGS, type EndpointSettings, type ShownSettings } from './settings.ts';
 import { changeColumns, NO_COLUMNS, openSettings, type SettingsColumns, shownSettings } from './stored-settings.ts';
@@ -47,16 +48,17 @@ export type DeliverableEndpoint = EndpointSettings & {
   versions: readonly EndpointVersion[];
 };
 
-type Context = { storage: Storage; vault: Vault; now: number };
+/** With `resolve` a new URL's name is looked up, and refused for where it leads; without, the first connection does that. */
+type Context = { storage: Storage; vault: Vault; now: number; resolve?: Resolve };
 
 /** Shows the secret this once. */
 export async function createEndpoint(
-  { storage, vault, now }: Context,
+  { storage, vault, now, resolve }: Context,
   applicationId: string,
   fields: EndpointFields,
   policy: AddressPolicy,
 ): Promise<Created> {
-  const refused = checkFields(fields, policy, now);
+  const refused = checkFields(fields, policy, now) ?? (await checkTarget(fields.url, policy, resolve));
   if (refused) return refused;
   const id = randomId('wh');
   const events = JSON.stringify(orderedEvents(fields.events));
@@ -101,11 +103,13 @@ export async function findEndpoint(reader: Reader, id: string): Promise<Endpoint
 
 /** Changes what is given. Disabling changes delivery, not membership: only a new filter makes a version. */
 export async function updateEndpoint(
-  { storage, vault, now }: Context,
+  { storage, vault, now, resolve }: Context,
   id: string,
   change: Partial<EndpointFields> & { enabled?: boolean },
   policy: AddressPolicy,
 ): Promise<Updated> {
+  const refused = checkFields(change, policy, now) ?? (await checkTarget(change.url, policy, resolve));
+  if (refused) return refused;
   return storage.transaction(async (tx) => {
     const row = await lockEndpoint(tx, storage, id);
     if (!row) return { outcome: 'not_found' };
@@ -115,8 +119,6 @@ export async function updateEndpoint(
       url: change.url ?? before.url,
       events: orderedEvents(change.events ?? before.events),
     };
-    const refused = checkFields(change, policy, now);
-    if (refused) return refused;
     const events = JSON.stringify(fields.events);
     const state = enabledState(row, change.enabled, now);
     await tx.run(

@@ -1,7 +1,7 @@
-/** What may be given of an endpoint when it is made or changed. Pure. */
+/** What may be given of an endpoint when it is made or changed. */
 import { SUBSCRIBABLE_TYPES } from '../events/catalogue.ts';
 import type { AddressPolicy } from './addresses.ts';
-import { checkUrl } from './guard.ts';
+import { checkUrl, type Resolve, resolvedFault } from './guard.ts';
 import { type EndpointSettings, type SettingField, settingsFault } from './settings.ts';
 
 const NAME_CHARACTERS_MAX = 200;
@@ -11,7 +11,7 @@ type RequiredFields = { name: string; url: string; events: readonly string[] };
 export type EndpointFields = RequiredFields & Partial<EndpointSettings>;
 export type Refused = { outcome: 'invalid'; field: keyof RequiredFields | SettingField; sentence: string };
 
-/** Null when all that is given can be; `now` is epoch milliseconds. */
+/** Pure. Null when all that is given can be; `now` is epoch milliseconds. */
 export function checkFields(fields: Partial<EndpointFields>, policy: AddressPolicy, now: number): Refused | null {
   const url = fields.url === undefined ? null : checkUrl(fields.url, policy);
   if (url && !url.ok) return { outcome: 'invalid', field: 'url', sentence: url.sentence };
@@ -26,6 +26,12 @@ export function checkFields(fields: Partial<EndpointFields>, policy: AddressPoli
   }
   const fault = settingsFault(fields, now);
   return fault && { outcome: 'invalid', ...fault };
+}
+
+/** Of fields that {@link checkFields} has accepted: where the name of the URL leads. */
+export async function checkTarget(url: string | undefined, policy: AddressPolicy, resolve: Resolve | undefined): Promise<Refused | null> {
+  const sentence = url === undefined || resolve === undefined ? null : await resolvedFault(url, policy, resolve);
+  return sentence === null ? null : { outcome: 'invalid', field: 'url', sentence };
 }
 
 function eventsFault(events: readonly string[]): string | null {

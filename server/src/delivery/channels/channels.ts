@@ -144,10 +144,9 @@ export function createChannels(options: {
   }
 
   function change(channel: Channel, endpoint: DeliverableEndpoint) {
-    const before = channel.endpoint;
     channel.endpoint = endpoint;
     channel.enabled = endpoint.enabled;
-    if (before.url === endpoint.url && JSON.stringify(before.secrets) === JSON.stringify(endpoint.secrets)) return;
+    if (channel.sender.follow(endpoint)) return;
     void channel.sender.close();
     channel.sender = createSender(endpoint, options);
   }

@@ -90,11 +90,22 @@ export type Job = {
   readonly queuedAt: number;
 };
 
-/** How one attempt ended; `failure` is null for a success. */
+/** Null where the connection was open already, or where it did not come so far. */
+export type Timings = {
+  dnsMs: number | null;
+  connectMs: number | null;
+  tlsMs: number | null;
+  /** From the request, sent, to the first byte of the answer. */
+  firstByteMs: number | null;
+};
+
+/** How one attempt ended; `failure` is null for a success. `retryAfterMs`: the receiver asked to be left alone so long. */
 export type Outcome = {
   at: number;
   status: number | null;
   durationMs: number;
+  timings: Timings;
+  retryAfterMs: number | null;
   failure: { class: string; message: string } | null;
   snippet: string | null;
 };

@@ -27,11 +27,12 @@ export function createMatcher(endpoints: readonly DeliverableEndpoint[]): Matche
     // A test event has one addressee, whatever it subscribes to.
     if (event.endpointId !== null) return candidates.some(({ id }) => id === event.endpointId) ? [event.endpointId] : NONE;
     return candidates
-      .filter((candidate) => candidate.id !== event.aboutEndpointId && inForce(candidate, event)?.events.has(event.type))
+      .filter((candidate) => candidate.id !== event.aboutEndpointId && inForce(candidate.versions, event)?.events.has(event.type))
       .map(({ id }) => id);
   };
 }
 
-function inForce({ versions }: Candidate, { lane, seq }: LoggedEvent): Version | undefined {
+/** The version that held when the event was written, of versions that are newest first. */
+export function inForce<V extends { from: readonly number[] }>(versions: readonly V[], { lane, seq }: LoggedEvent): V | undefined {
   return versions.find(({ from }) => seq > (from[lane] ?? Number.POSITIVE_INFINITY));
 }

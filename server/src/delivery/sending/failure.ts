@@ -1,5 +1,6 @@
 /** Why an attempt failed: a class to count, and a sentence that says what to do. Pure. */
 import { TARGET_REFUSED } from '../../endpoints/guard.ts';
+import { certificateFailure, tlsFailure } from './tls-failure.ts';
 
 export type FailureClass =
   | 'timeout'
@@ -13,8 +14,14 @@ export type FailureClass =
   | 'gone'
   | 'status'
   | 'guard'
+  | 'proxy'
   | 'secret';
 export type Failure = { class: FailureClass; message: string };
+
+/** What an attempt was doing: the last two once its request is under way. */
+export type AttemptPhase = 'dns' | 'connect' | 'tls' | 'open' | 'answer' | 'body';
+/** What the receiver showed of itself in TLS; as Node gives it. */
+export type ShownCertificate = { valid_from?: string; valid_to?: string; subjectaltname?: string | undefined };
 
 /** Raised by the guarded connection for an address that may not be reached. */
 export class TargetRefused extends Error {
@@ -22,6 +29,7 @@ export class TargetRefused extends Error {
 }
 
 const LOCATION_CHARACTERS_KEPT = 300;
+const LOGIN_PATH = /log-?in|sign-?in|\bsso\b|\bauth\b/i;
 
 /** Null for a success, which is any 2xx. */
 export function statusFailure(status: number, location: string | null): Failure | null {
@@ -32,14 +40,17 @@ export function statusFailure(status: number, location: string | null): Failure 
       message: 'The receiver answered 410, which means "never again": the webhook was disabled. Enable it when it is wanted.',
     };
   }
-  if (status >= 300 && status < 400) {
-    const target = location ? ` to ${location.slice(0, LOCATION_CHARACTERS_KEPT)}` : '';
-    return {
-      class: 'redirect',
-      message: `The receiver answered ${status}, a redirect${target}. Redirects are not followed: set the webhook's URL to the final address.`,
-    };
-  }
+  if (status >= 300 && status < 400) return redirectFailure(status, location);
   return { class: 'status', message: `The receiver answered ${status}. ${advice(status)}` };
+}
+
+function redirectFailure(status: number, location: string | null): Failure {
+  const target = location ? ` to ${location.slice(0, LOCATION_CHARACTERS_KEPT)}` : '';
+  const todo =
+    location && LOGIN_PATH.test(location)
+      ? "let the webhook's path through without a login, and check the signature instead."
+      : "set the webhook's URL to the final address.";
+  return { class: 'redirect', message: `The receiver answered ${status}${target}. Webhooks never follow redirects: ${todo}` };
 }
 
 function advice(status: number): string {
@@ -49,35 +60,80 @@ function advice(status: number): string {
   if (status === 404) return 'Nothing answers at this path: check the URL of the webhook.';
   if (status === 405) return 'It does not take POST at this path: check the URL of the webhook.';
   if (status === 413) return 'It allows no body of this size: raise its limit to at least 64 KiB.';
-  if (status === 429) return 'It asks to be called less often: answer 200 first and do the work afterwards.';
+  if (status === 415) return 'It does not take this content-type: accept application/json, or application/jose for an encrypted webhook.';
+  if (status === 429) return 'It asks to be called less often: answer 200 first and do the work afterwards, or set a rate for the webhook.';
+  if (status === 502 || status === 504) return 'A proxy before it got no answer from it: is the receiver running?';
   if (status >= 500) return 'It failed itself: look at its log at this time.';
   return 'Any status of 200 to 299 would count as received.';
 }
 
-export function timeoutFailure(deadlineMs: number): Failure {
-  return {
-    class: 'timeout',
-    message: `No complete answer came within ${deadlineMs / 1_000} s. Answer 200 first and do the work afterwards.`,
-  };
+/** The deadline ended in this phase. `status` is that of an answer that has begun. */
+export function timeoutFailure(deadlineMs: number, phase: AttemptPhase = 'answer', status: number | null = null): Failure {
+  return { class: 'timeout', message: timeoutSentence(phase, `${deadlineMs / 1_000} s`, status) };
+}
+
+function timeoutSentence(phase: AttemptPhase, limit: string, status: number | null): string {
+  switch (phase) {
+    case 'dns':
+      return `The host name was not looked up within ${limit}: check its DNS servers, and those of this machine.`;
+    case 'connect':
+      return `No connection could be made within ${limit}: check that a firewall lets this server through to the receiver.`;
+    case 'tls':
+      return `The connection was made, and TLS was not set up within ${limit}: is the receiver overloaded, or is its port not one of https?`;
+    case 'open':
+    case 'answer':
+      return `No answer came within ${limit}. Answer 200 first and do the work afterwards.`;
+    case 'body':
+      return `The answer began${status === null ? '' : ` with ${status}`} and did not end within ${limit}: answer with a short body, at once.`;
+    default:
+      return phase satisfies never;
+  }
 }
 
 export const NO_SECRET: Failure = {
   class: 'secret',
   message: 'The signing secret of this webhook cannot be read: check PONTAGE_SECRET_KEY, or rotate the secret of the webhook.',
 };
+export const NOT_ENCRYPTED: Failure = {
+  class: 'secret',
+  message: 'The body could not be encrypted, and was not sent: give the public key of the webhook again.',
+};
+export const TOO_MANY_INTERIM_ANSWERS: Failure = {
+  class: 'protocol',
+  message: 'The receiver sent interim answers (1xx) without end: answer with 200 and nothing before it.',
+};
 
-/** `error` is what the HTTP client raised before a complete answer. */
-export function errorFailure(error: unknown): Failure {
+/** `phase` is how far the attempt came, `certificate` what the receiver showed on the way. */
+export type FailureContext = { phase: AttemptPhase; certificate: ShownCertificate | null };
+
+const BEFORE_ANSWER: FailureContext = { phase: 'answer', certificate: null };
+
+/** `error` is what the connection or the HTTP client raised before a complete answer. */
+export function errorFailure(error: unknown, { phase, certificate }: FailureContext = BEFORE_ANSWER): Failure {
   const code = codeOf(error);
+  return (
+    networkFailure(code, error, phase) ?? certificateFailure(code, certificate) ?? tlsFailure(code, phase) ?? otherFailure(code, phase)
+  );
+}
+
+function networkFailure(code: string, error: unknown, phase: AttemptPhase): Failure | null {
   switch (code) {
     case 'PONTAGE_TARGET_REFUSED':
       return { class: 'guard', message: TARGET_REFUSED };
+    case 'PONTAGE_PROXY_REFUSED':
+      return { class: 'proxy', message: proxySentence(error) };
     case 'ENOTFOUND':
       return { class: 'dns', message: 'The host name does not exist: check the URL of the webhook and its DNS record.' };
+    case 'ENODATA':
+      return { class: 'dns', message: 'The host name has no address: give it an A or AAAA record in DNS.' };
     case 'EAI_AGAIN':
     case 'EAI_FAIL':
-    case 'ENODATA':
-      return { class: 'dns', message: 'The host name could not be looked up: check its DNS record, and the DNS servers of this machine.' };
+    case 'ESERVFAIL':
+    case 'ETIMEOUT':
+      return {
+        class: 'dns',
+        message: 'The host name could not be looked up for now: check its DNS servers, and those of this machine.',
+      };
     case 'ECONNREFUSED':
       return { class: 'refused', message: 'Nothing listens at this address and port: is the receiver running, and is the port right?' };
     case 'EHOSTUNREACH':
@@ -92,29 +148,57 @@ export function errorFailure(error: unknown): Failure {
     case 'ECONNRESET':
     case 'EPIPE':
     case 'UND_ERR_SOCKET':
-      return {
-        class: 'connection',
-        message: 'The receiver closed the connection before it answered: look at its log, and at any proxy before it.',
-      };
+      if (error instanceof Error && BAD_ANSWERS.has(error.message)) return INTERIM_ANSWER;
+      return { class: phase === 'tls' ? 'tls' : 'connection', message: closedSentence(code, phase) };
     default:
-      break;
+      return null;
   }
-  if (/^(CERT_|ERR_TLS|ERR_SSL|EPROTO|UNABLE_TO|SELF_SIGNED|DEPTH_ZERO|HOSTNAME_MISMATCH|INVALID_CA)/.test(code)) {
+}
+
+/** The client's words for an answer 100 or 101 that nobody asked for. */
+const BAD_ANSWERS = new Set(['bad response', 'bad upgrade']);
+const INTERIM_ANSWER: Failure = {
+  class: 'protocol',
+  message: 'The receiver answered 100 or 101, which was not asked for: answer with a status of 200 to 299.',
+};
+
+function closedSentence(code: string, phase: AttemptPhase): string {
+  if (phase === 'tls')
+    return 'The receiver closed the connection while TLS was set up: is this port one of https, and does it know this host name?';
+  if (phase === 'body')
+    return 'The receiver closed the connection in the middle of its answer: look at its log, and at any proxy before it.';
+  const how = code === 'ECONNRESET' ? 'reset' : 'closed';
+  return `The receiver ${how} the connection before it answered: look at its log, and at any proxy before it.`;
+}
+
+/** The tenant learns that it is the operator's to mend, and no address. */
+function proxySentence(error: unknown): string {
+  const status = typeof error === 'object' && error !== null && 'status' in error ? error.status : null;
+  const said = typeof status === 'number' ? `answered ${status}` : 'could not be reached';
+  return `The proxy through which webhooks leave ${said}: ask the operator to look at it.`;
+}
+
+function otherFailure(code: string, phase: AttemptPhase): Failure {
+  if (code === 'UND_ERR_HEADERS_OVERFLOW' || code === 'HPE_HEADER_OVERFLOW') {
+    return { class: 'protocol', message: "The answer's headers are longer than 16 KiB: answer with 200 and few headers." };
+  }
+  if (code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH') {
     return {
-      class: 'tls',
-      message: `The TLS connection failed (${code}): the receiver needs a valid certificate for this host name, with its chain.`,
+      class: 'protocol',
+      message: "The answer's body is not as long as its content-length says: correct the receiver, or a proxy before it.",
     };
   }
   if (/^(HPE_|UND_ERR_HEADERS|UND_ERR_RES|UND_ERR_RESPONSE)/.test(code)) {
+    const part = phase === 'body' ? 'The body of the answer' : 'The answer';
     return {
       class: 'protocol',
-      message: `The answer is not valid HTTP/1.1 (${code}): is this the port of a web server, and should the URL begin with https?`,
+      message: `${part} is not valid HTTP/1.1 (${code}): is this the port of a web server, and should the URL begin with https?`,
     };
   }
   return { class: 'connection', message: `The connection failed${code ? ` (${code})` : ''}: check the receiver and the network between.` };
 }
 
-function codeOf(error: unknown): string {
+export function codeOf(error: unknown): string {
   if (typeof error !== 'object' || error === null) return '';
   if ('code' in error && typeof error.code === 'string') return error.code;
   if ('errors' in error && Array.isArray(error.errors) && error.errors.length > 0) return codeOf(error.errors[0]);

@@ -1,136 +1,147 @@
-/** One attempt: one POST, one deadline from DNS to the last byte, and what came of it. */
-import { type Dispatcher, Pool } from 'undici';
+/** Requests to one endpoint: what they carry, and the connections that they share with no other endpoint. */
 import type { Clock } from '../../base/clock.ts';
 import type { AddressPolicy } from '../../endpoints/addresses.ts';
 import type { DeliverableEndpoint } from '../../endpoints/endpoints.ts';
+import type { Resolve } from '../../endpoints/guard.ts';
+import { DEADLINE_DEFAULT_MS } from '../../endpoints/limits.ts';
 import { renderBody } from '../../events/catalogue.ts';
 import type { LoggedEvent } from '../../events/log.ts';
 import type { Outcome } from '../lanes/lane.ts';
-import { guardedConnector } from './connection.ts';
-import { errorFailure, type Failure, NO_SECRET, statusFailure, timeoutFailure } from './failure.ts';
+import { Attempt, type AttemptEnd } from './attempt.ts';
+import { Connection } from './connection.ts';
+import { createEncrypter, ENCRYPTED_TYPE } from './encrypting.ts';
+import { NO_SECRET, NOT_ENCRYPTED } from './failure.ts';
+import { createOpener } from './opening.ts';
+import { readProxy } from './proxy.ts';
+import { createSequencer } from './sequence.ts';
 import { createSigner } from './signing.ts';
+import { createRedactor } from './snippet.ts';
+import { childTraceparent } from './tracing.ts';
 
-export const DEADLINE_MS = 10_000;
-/** No receiver has more to say; what comes after is not read. */
-export const ANSWER_BYTES_MAX = 64 * 1024;
-/** Kept of a failing answer: enough for an error page's first lines. */
-export const SNIPPET_BYTES_MAX = 4 * 1024;
-/** Requests under way per endpoint: with a receiver that takes 50 ms, 320 a second. */
-export const CONCURRENCY = 16;
+export { CONCURRENCY_DEFAULT as CONCURRENCY } from '../../endpoints/limits.ts';
 
 export type Sender = {
-  /** Answers by `done`, once, never at once. */
+  /** Answers by `done`, once, never at once. How many are under way at once is the caller's to say. */
   send(event: LoggedEvent, done: (outcome: Outcome) => void): void;
+  /** Takes over a changed endpoint; false where that needs another sender. */
+  follow(endpoint: DeliverableEndpoint): boolean;
   /** Lets what is under way end. */
   close(): Promise<void>;
   /** Breaks off what is under way. */
   destroy(): Promise<void>;
 };
 
-export function createSender(
-  endpoint: DeliverableEndpoint,
-  options: { clock: Clock; policy: AddressPolicy; version: string; deadlineMs?: number },
-): Sender {
-  const { clock } = options;
-  const deadlineMs = options.deadlineMs ?? DEADLINE_MS;
+export type SenderOptions = {
+  clock: Clock;
+  policy: AddressPolicy;
+  /** Of Pontage, for the user agent. */
+  version: string;
+  /** Where the endpoint sets none. */
+  deadlineMs?: number;
+  /** Uniform in [0, 1): for the ids of spans. */
+  random?: () => number;
+  /** The system's by default. */
+  resolve?: Resolve;
+};
+
+export function createSender(endpoint: DeliverableEndpoint, options: SenderOptions): Sender {
+  const { clock, policy } = options;
+  const random = options.random ?? Math.random;
+  const deadlineMs = endpoint.deadlineMs ?? options.deadlineMs ?? DEADLINE_DEFAULT_MS;
   const url = new URL(endpoint.url);
   const path = url.pathname + url.search;
   const sign = createSigner(endpoint.secrets);
-  const userAgent = `Pontage/${options.version}`;
-  // The deadline of the attempt replaces the client's own: 0 turns those off.
-  const pool = new Pool(url.origin, {
-    connections: CONCURRENCY,
-    pipelining: 1,
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    connect: guardedConnector(options.policy, deadlineMs),
-  });
+  const redactor = createRedactor(endpoint);
+  const encrypt = endpoint.encryption === null ? null : createEncrypter(endpoint.encryption);
+  const type = encrypt ? ENCRYPTED_TYPE : 'application/json';
+  const staticHeaders = ['content-type', type, 'user-agent', `Pontage/${options.version}`, ...endpoint.customHeaders.flat()];
+  const { clientCertificate } = endpoint;
+  const proxy = policy.egressProxy ? readProxy(policy.egressProxy) : null;
+  const open = createOpener({ policy, proxy, clientCertificate, ...(options.resolve ? { resolve: options.resolve } : {}) });
+
+  const connections = new Set<Connection>();
+  /** The one that was used last is used first, so that few stay open while little is sent. */
+  const idle: Connection[] = [];
+  let underWay = 0;
+  let destroyed = false;
+  let closing: { promise: Promise<void>; resolve: () => void } | null = null;
+  let sequenceOf = createSequencer(endpoint.versions);
+
+  function send(event: LoggedEvent, done: (outcome: Outcome) => void) {
+    underWay += 1;
+    const now = clock.now();
+    const end: AttemptEnd = (connection, outcome) => {
+      release(connection);
+      done(outcome);
+    };
+    const attempt = new Attempt(now, deadlineMs, redactor, end);
+    const body = Buffer.from(renderBody(event));
+    if (!encrypt) return transmit(attempt, event, body, now);
+    encrypt(body).then(
+      (encrypted) => transmit(attempt, event, encrypted, now),
+      () => attempt.fail(NOT_ENCRYPTED),
+    );
+  }
+
+  function transmit(attempt: Attempt, event: LoggedEvent, body: Buffer, now: number) {
+    if (attempt.ended || destroyed) return attempt.fail(NOT_ENCRYPTED);
+    const timestamp = String(Math.floor(now / 1_000));
+    const signatures = sign(event.id, timestamp, body, now);
+    if (!signatures) {
+      setImmediate(() => attempt.fail(NO_SECRET));
+      return;
+    }
+    const { bridge, standard } = signatures;
+    const headers = [...staticHeaders, 'BridgeApi-Signature', bridge];
+    if (standard !== null) headers.push('webhook-id', event.id, 'webhook-timestamp', timestamp, 'webhook-signature', standard);
+    const sequence = sequenceOf(event);
+    if (sequence !== null) headers.push('pontage-sequence', String(sequence));
+    const traceparent = event.traceparent === null ? null : childTraceparent(event.traceparent, random);
+    if (traceparent !== null) headers.push('traceparent', traceparent);
+    attempt.dispatch(idle.pop() ?? connect(), { path, headers, body, signatures: standard === null ? [bridge] : [bridge, standard] });
+  }
+
+  function connect(): Connection {
+    const connection = new Connection(url.origin, open);
+    connections.add(connection);
+    return connection;
+  }
+
+  function release(connection: Connection | null) {
+    underWay -= 1;
+    if (connection?.usable) idle.push(connection);
+    else for (const each of connections) if (!each.usable) connections.delete(each);
+    if (closing && underWay === 0) closeAll(closing);
+  }
+
+  function closeAll({ resolve }: { resolve: () => void }) {
+    void Promise.all([...connections].map(({ client }) => client.close())).then(resolve, resolve);
+  }
 
   return {
-    send(event, done) {
-      const now = clock.now();
-      const body = Buffer.from(renderBody(event));
-      const timestamp = String(Math.floor(now / 1_000));
-      const signatures = sign(event.id, timestamp, body, now);
-      if (!signatures) {
-        setImmediate(done, { at: now, status: null, durationMs: 0, failure: NO_SECRET, snippet: null });
-        return;
-      }
-      const headers = ['content-type', 'application/json', 'user-agent', userAgent, 'BridgeApi-Signature', signatures.bridge];
-      if (signatures.standard !== null) {
-        headers.push('webhook-id', event.id, 'webhook-timestamp', timestamp, 'webhook-signature', signatures.standard);
-      }
-      pool.dispatch({ path, method: 'POST', headers, body }, new Attempt(now, deadlineMs, done));
+    send,
+    follow(changed) {
+      if (!sameRequests(endpoint, changed)) return false;
+      sequenceOf = createSequencer(changed.versions);
+      return true;
     },
-    close: () => pool.close(),
-    destroy: () => pool.destroy(),
+    close() {
+      if (!closing) {
+        closing = Promise.withResolvers<void>();
+        if (underWay === 0) closeAll(closing);
+      }
+      return closing.promise;
+    },
+    async destroy() {
+      destroyed = true;
+      for (const connection of connections) connection.discard();
+    },
   };
 }
 
-/** Follows one request. A class, so that thousands a second share one shape. */
-class Attempt implements Dispatcher.DispatchHandler {
-  private readonly at: number;
-  private readonly startedAt = performance.now();
-  private readonly deadlineMs: number;
-  private readonly timer: NodeJS.Timeout;
-  private done: ((outcome: Outcome) => void) | null;
-  private controller: Dispatcher.DispatchController | null = null;
-  private status: number | null = null;
-  private failure: Failure | null = null;
-  private received = 0;
-  private kept: Buffer[] = [];
-
-  constructor(at: number, deadlineMs: number, done: (outcome: Outcome) => void) {
-    this.at = at;
-    this.deadlineMs = deadlineMs;
-    this.done = done;
-    this.timer = setTimeout(() => this.expire(), deadlineMs);
-  }
-
-  onRequestStart(controller: Dispatcher.DispatchController) {
-    this.controller = controller;
-    // It waited for a connection beyond its deadline: it must not be sent after it was counted as failed.
-    if (this.done === null) controller.abort(new Error('expired'));
-  }
-
-  onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[] | undefined>) {
-    if (status < 200) return;
-    this.status = status;
-    const location = headers.location;
-    this.failure = statusFailure(status, typeof location === 'string' ? location : null);
-  }
-
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer) {
-    if (this.failure !== null && this.received < SNIPPET_BYTES_MAX) {
-      this.kept.push(Buffer.from(chunk.subarray(0, SNIPPET_BYTES_MAX - this.received)));
-    }
-    this.received += chunk.length;
-    if (this.received <= ANSWER_BYTES_MAX) return;
-    this.finish(this.failure);
-    controller.abort(new Error('answer too long'));
-  }
-
-  onResponseEnd() {
-    this.finish(this.failure);
-  }
-
-  onResponseError(_: Dispatcher.DispatchController | null, error: Error) {
-    // The client may report a failure within the call that asked for it.
-    if (this.done !== null) setImmediate(() => this.finish(errorFailure(error)));
-  }
-
-  private expire() {
-    this.finish(timeoutFailure(this.deadlineMs));
-    this.controller?.abort(new Error('expired'));
-  }
-
-  private finish(failure: Failure | null) {
-    const { done } = this;
-    if (done === null) return;
-    this.done = null;
-    clearTimeout(this.timer);
-    const durationMs = performance.now() - this.startedAt;
-    const snippet = this.kept.length > 0 ? Buffer.concat(this.kept).toString().replaceAll('\0', '') : null;
-    done({ at: this.at, status: this.status, durationMs, failure, snippet });
-  }
+/** All that requests and connections are made of; versions apart. */
+function sameRequests(before: DeliverableEndpoint, after: DeliverableEndpoint): boolean {
+  const made = ({ url, secrets, deadlineMs, customHeaders, clientCertificate, encryption }: DeliverableEndpoint) =>
+    JSON.stringify([url, secrets, deadlineMs, customHeaders, clientCertificate, encryption]);
+  return made(before) === made(after);
 }

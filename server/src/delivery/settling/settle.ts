@@ -44,8 +44,11 @@ const ATTEMPT_COLUMNS = [
   'duration_ms',
   'type',
   'item_id',
+  'first_byte_ms',
 ] as const;
-const FAILURE_COLUMNS = [...ATTEMPT_COLUMNS, 'failure', 'message', 'snippet'] as const;
+/** Of the few deliveries for which a connection was opened. */
+const OPENING_COLUMNS = [...ATTEMPT_COLUMNS, 'dns_ms', 'connect_ms', 'tls_ms'] as const;
+const FAILURE_COLUMNS = [...OPENING_COLUMNS, 'failure', 'message', 'snippet'] as const;
 const NOT_TWICE = 'on conflict do nothing';
 /** SQLite parses each list anew, and PostgreSQL counts its values in 16 bits. */
 const SEQS_PER_STATEMENT = 500;
@@ -97,11 +100,13 @@ async function fence(tx: Writer, { owner, positions }: Settlement): Promise<void
 
 async function insertAttempts(tx: Writer, results: readonly Result[]): Promise<void> {
   const delivered: SqlValue[][] = [];
+  const opened: SqlValue[][] = [];
   const failed: SqlValue[][] = [];
   for (const { job, endpointId, outcome } of results) {
     if (!outcome) continue;
+    const { timings } = outcome;
     const ok = outcome.failure === null;
-    const row = [
+    const row: SqlValue[] = [
       job.event.segment,
       job.lane.number,
       job.event.seq,
@@ -111,14 +116,20 @@ async function insertAttempts(tx: Writer, results: readonly Result[]): Promise<v
       outcome.at,
       ok ? 1 : 0,
       outcome.status,
-      Math.round(outcome.durationMs * 100) / 100,
+      rounded(outcome.durationMs),
       job.event.type,
       job.event.itemId,
+      rounded(timings.firstByteMs),
     ];
-    if (outcome.failure === null) delivered.push(row);
-    else failed.push([...row, outcome.failure.class, outcome.failure.message, outcome.snippet]);
+    if (ok && timings.connectMs === null) delivered.push(row);
+    else {
+      row.push(rounded(timings.dnsMs), rounded(timings.connectMs), rounded(timings.tlsMs));
+      if (outcome.failure === null) opened.push(row);
+      else failed.push([...row, outcome.failure.class, outcome.failure.message, outcome.snippet]);
+    }
   }
   if (delivered.length > 0) await tx.insertMany('attempts', ATTEMPT_COLUMNS, delivered, NOT_TWICE);
+  if (opened.length > 0) await tx.insertMany('attempts', OPENING_COLUMNS, opened, NOT_TWICE);
   if (failed.length > 0) await tx.insertMany('attempts', FAILURE_COLUMNS, failed, NOT_TWICE);
 }
 
@@ -129,6 +140,13 @@ async function countDeaths(tx: Writer, { results, now }: Settlement): Promise<vo
     if (park?.state === 'dead' && !isOperational(job.event.type)) deaths.set(endpointId, (deaths.get(endpointId) ?? 0) + 1);
   }
   if (deaths.size > 0) await countDead(tx, now, deaths);
+}
+
+/** To a hundredth of a millisecond. */
+function rounded(ms: number): number;
+function rounded(ms: number | null): number | null;
+function rounded(ms: number | null): number | null {
+  return ms === null ? null : Math.round(ms * 100) / 100;
 }
 
 async function writeParked(tx: Writer, { results, now }: Settlement): Promise<void> {
