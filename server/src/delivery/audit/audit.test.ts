@@ -34,7 +34,7 @@ suite('classes', () => {
   test('an endpoint that lags owes what is above its own position and not settled ahead', () => {
     assert.deepEqual(classesOf({ ...nothing, position: { settled: 4, ahead: [] } }), ['lagging']);
     assert.deepEqual(classesOf({ ...nothing, position: { settled: 5, ahead: [] } }), []);
-    assert.deepEqual(classesOf({ ...nothing, position: { settled: 2, ahead: [4, 5] } }), []);
+    assert.deepEqual(classesOf({ ...nothing, position: { settled: 2, ahead: [[4, 5]] } }), []);
     assert.deepEqual(classesOf({ ...nothing, position: { settled: 5, ahead: [] }, laneSettled: 0 }), [], 'the lane does not speak for it');
   });
 

@@ -10,7 +10,7 @@ import { sql } from '../../storage/sql.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { CLASSES, type Class, classesOf } from './classes.ts';
 import { type AuditedEvent, type Membership, membersOf, readMembership } from './membership.ts';
-import { readStanding, type Standing, tracesOf } from './standing.ts';
+import { readStanding, tracesOf } from './standing.ts';
 
 /** Events of one page: with ten endpoints for each, about 5 ms of the main thread on SQLite. */
 const PAGE_EVENTS = 200;
@@ -110,11 +110,13 @@ async function auditPage(
   place: Place,
   tally: Tally,
 ): Promise<void> {
-  const targets = events.flatMap((event) => membersOf(membership, event).map((member) => ({ event, member })));
-  if (targets.length === 0) return;
   let pairs: Pair[] = [];
   for (let reading = 1; reading <= READINGS; reading += 1) {
-    const standing: Standing = await readStanding(storage, place);
+    // A webhook may have been deleted since; its older versions say what they said before.
+    const members = reading === 1 ? membership : await readMembership(storage);
+    const targets = events.flatMap((event) => membersOf(members, event).map((member) => ({ event, member })));
+    if (targets.length === 0) return;
+    const standing = await readStanding(storage, place);
     pairs = targets.map(({ event, member }) => ({ event, endpointId: member.id, classes: classesOf(tracesOf(standing, event, member)) }));
     if (pairs.every(({ classes }) => classes.length === 1)) break;
   }

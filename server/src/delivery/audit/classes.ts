@@ -1,4 +1,5 @@
 /** What became of one event for one endpoint: exactly one class, or something is wrong. Pure. */
+import { holds, type Position } from '../lanes/position.ts';
 
 export const CLASSES = ['delivered', 'retry', 'waiting', 'dead', 'lagging', 'inFlight', 'skipped', 'expired', 'erased'] as const;
 export type Class = (typeof CLASSES)[number];
@@ -15,7 +16,7 @@ export type Traces = {
   skipped: 'skipped' | 'expired' | null;
   endpointDeleted: boolean;
   /** Where the endpoint stands in the lane while it lags; null while it is live. */
-  position: { settled: number; ahead: readonly number[] } | null;
+  position: Position | null;
   /** Where the lane is settled for all that do not lag. */
   laneSettled: number;
 };
@@ -33,6 +34,6 @@ export function classesOf(traces: Traces): readonly Class[] {
   if (traces.skipped) return [traces.skipped];
   // Who deletes a webhook gives up what it was still to get.
   if (traces.endpointDeleted) return ['skipped'];
-  if (position) return seq > position.settled && !position.ahead.includes(seq) ? ['lagging'] : [];
+  if (position) return seq > position.settled && !holds(position.ahead, seq) ? ['lagging'] : [];
   return seq > traces.laneSettled ? ['inFlight'] : [];
 }

@@ -2,12 +2,14 @@
 import { segmentBounds } from '../../events/segments.ts';
 import { sql } from '../../storage/sql.ts';
 import type { Reader } from '../../storage/storage.ts';
+import type { Position } from '../lanes/position.ts';
+import { readPositions } from '../lanes/reader.ts';
 import type { Traces } from './classes.ts';
 import type { AuditedEvent, Member } from './membership.ts';
 
 export type Standing = {
   laneSettled: number;
-  positions: ReadonlyMap<string, { settled: number; ahead: readonly number[] }>;
+  positions: ReadonlyMap<string, Position>;
   /** By `endpoint/seq`. */
   parked: ReadonlyMap<string, 'retry' | 'waiting' | 'dead'>;
   delivered: ReadonlyMap<string, 'itself' | 'replayed'>;
@@ -23,9 +25,7 @@ export async function readStanding(
   { lane, after, through }: { lane: number; after: number; through: number },
 ): Promise<Standing> {
   const lease = await reader.first<{ settled: number }>(sql`select settled from lane_leases where lane = ${lane}`);
-  const positions = await reader.all<{ endpoint_id: string; settled: number; ahead: string }>(
-    sql`select endpoint_id, settled, ahead from endpoint_positions where lane = ${lane}`,
-  );
+  const positions = await readPositions(reader, lane);
   const parked = await reader.all<{ endpoint_id: string; seq: number; state: 'retry' | 'waiting' | 'dead' }>(
     sql`select endpoint_id, seq, state from parked where lane = ${lane} and seq > ${after} and seq <= ${through} and replay_id = ''`,
   );
@@ -45,7 +45,7 @@ export async function readStanding(
   }
   return {
     laneSettled: lease?.settled ?? 0,
-    positions: new Map(positions.map((row) => [row.endpoint_id, { settled: row.settled, ahead: JSON.parse(row.ahead) as number[] }])),
+    positions: new Map(positions.map((row) => [row.endpointId, row])),
     parked: new Map(parked.map((row) => [`${row.endpoint_id}/${row.seq}`, row.state])),
     delivered: byPair,
     skipped: Map.groupBy(skipped, ({ endpoint_id }) => endpoint_id),

@@ -1,6 +1,6 @@
 /** What delivery reads: the tails of lanes, what was done before a restart, and what is due again. */
 import { type EventRow, eventFromRow, type LoggedEvent } from '../../events/log.ts';
-import { readNext } from '../../events/segments.ts';
+import { readNext, segmentBounds } from '../../events/segments.ts';
 import { sql, sqlList } from '../../storage/sql.ts';
 import type { Reader } from '../../storage/storage.ts';
 import type { Position, Range } from './position.ts';
@@ -28,11 +28,12 @@ export type Stretch = { applicationId: string; lane: number; afterSeq: number; t
 
 /** The same of one application, for an endpoint that reads by itself: by the index on (application, lane, seq). */
 export async function readStretch(reader: Reader, { applicationId, lane, afterSeq, throughSeq, limit }: Stretch): Promise<Tail> {
+  const { from, through } = await segmentBounds(reader, lane, afterSeq, throughSeq);
   const rows = await reader.all<TailRow>(
     sql`select segment, lane, seq, application_id, type, user_uuid, item_id, account_id, refresh_id, endpoint_id, content, timestamp, committed_at,
           sequences, traceparent, about_endpoint_id, erased,
           (select c.version from configuration c) as configuration_version
-        from events where application_id = ${applicationId} and lane = ${lane} and seq > ${afterSeq} and seq <= ${throughSeq}
+        from events where segment between ${from} and ${through} and application_id = ${applicationId} and lane = ${lane} and seq > ${afterSeq} and seq <= ${throughSeq}
         order by seq limit ${limit}`,
   );
   return { events: rows.map(eventFromRow), configurationVersion: rows[0]?.configuration_version ?? null };
@@ -52,26 +53,17 @@ export async function readHead(reader: Reader, lane: number): Promise<{ head: nu
 
 export type Done = { seq: number; endpoint_id: string };
 
-/**
- * Above a lane's settled position: what was delivered, or stands in `parked`. Bounded by what a lane's window holds.
- * Segment by segment, because the key of the attempts begins with it: an index of their own would cost 8 µs per delivery.
- */
+/** Above a lane's settled position: what was delivered, or stands in `parked`. Bounded by what a lane's window holds. */
 export async function readDone(reader: Reader, lane: number, settled: number): Promise<Done[]> {
-  const segments = await reader.first<{ first: number | null; last: number }>(
-    sql`select (select e.segment from events e where e.lane = ${lane} and e.seq > ${settled} order by e.seq limit 1) as first, h.segment as last
-        from lane_heads h where h.lane = ${lane}`,
+  const { from } = await segmentBounds(reader, lane, settled);
+  const delivered = await reader.all<Done>(
+    sql`select seq, endpoint_id from attempts
+        where segment >= ${from} and lane = ${lane} and seq > ${settled} and delivered = 1 and source <> 'replay'`,
   );
-  const done = await reader.all<Done>(
+  const parked = await reader.all<Done>(
     sql`select seq, endpoint_id from parked where lane = ${lane} and seq > ${settled} and replay_id = ''`,
   );
-  for (let segment = segments?.first ?? Number.POSITIVE_INFINITY; segment <= segments!.last; segment += 1) {
-    const delivered = await reader.all<Done>(
-      sql`select seq, endpoint_id from attempts
-          where segment = ${segment} and lane = ${lane} and seq > ${settled} and delivered = 1 and source <> 'replay'`,
-    );
-    for (const row of delivered) done.push(row);
-  }
-  return done;
+  return [...delivered, ...parked];
 }
 
 export type PositionRow = Position & { endpointId: string };
