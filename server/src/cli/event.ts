@@ -1,26 +1,14 @@
 import type { Command } from 'commander';
 import { isoTimestamp } from '../base/clock.ts';
 import { OperatorError } from '../config.ts';
+import { attemptsOfEvent, type Parked, parkedOfEvent } from '../delivery/attempts/read.ts';
 import { renderBody } from '../events/catalogue.ts';
 import { type LoggedEvent, parseEventId, readEvents, recentEvents } from '../events/log.ts';
-import { sql } from '../storage/sql.ts';
+import { attemptLines, parkedLine, shownAttempt } from './attempt.ts';
 import { describe, pickApplication, print, table, withServices } from './command.ts';
 
 const LIST_DEFAULT = 20;
 const LIST_MAX = 1_000;
-
-type AttemptRow = {
-  endpoint_id: string;
-  source: string;
-  n: number;
-  at: number;
-  delivered: number;
-  status: number | null;
-  duration_ms: number;
-  failure: string | null;
-  message: string | null;
-};
-type ParkedRow = { endpoint_id: string; state: string; attempts: number; due_at: number | null };
 
 export function addEventCommands(program: Command): void {
   const event = program.command('event').description('events: what happened, and what became of it');
@@ -56,19 +44,13 @@ export function addEventCommands(program: Command): void {
         const place = parseEventId(id);
         const [found] = place ? await readEvents(storage, place.lane, [place.seq]) : [];
         if (!place || !found) throw new OperatorError(`There is no event ${id}: see npx pontage event list`);
-        const attempts = await storage.all<AttemptRow>(sql`
-        select endpoint_id, source, n, at, delivered, status, duration_ms, failure, message from attempts
-        where lane = ${place.lane} and seq = ${place.seq} order by at, endpoint_id, n`);
-        const waiting = await storage.all<ParkedRow>(
-          sql`select endpoint_id, state, attempts, due_at from parked where lane = ${place.lane} and seq = ${place.seq} order by endpoint_id`,
-        );
+        const attempts = await attemptsOfEvent(storage, found);
+        const waiting = await parkedOfEvent(storage, found);
         print(options, { ...shown(found), attempts: attempts.map(shownAttempt), waiting: waiting.map(shownParked) }, [
           `${found.id}  ${found.type}  committed ${isoTimestamp(found.committedAt)}`,
           renderBody(found),
-          ...attempts.map(attemptLine),
-          ...waiting.map(
-            (row) => `  ${row.endpoint_id}  ${row.state}${row.due_at === null ? '' : `, next attempt ${isoTimestamp(row.due_at)}`}`,
-          ),
+          ...attempts.flatMap(attemptLines).map((line) => `  ${line}`),
+          ...waiting.map((row) => `  ${parkedLine(row)}`),
           ...(attempts.length + waiting.length === 0 ? ['  No attempt yet.'] : []),
         ]);
       }),
@@ -87,30 +69,12 @@ function shown(event: LoggedEvent): object {
   };
 }
 
-function shownAttempt(row: AttemptRow): object {
+function shownParked({ endpointId, replayId, state, attempts, dueAt }: Parked): object {
   return {
-    webhook_id: row.endpoint_id,
-    source: row.source,
-    n: row.n,
-    at: isoTimestamp(row.at),
-    delivered: row.delivered === 1,
-    status: row.status,
-    duration_ms: row.duration_ms,
-    failure: row.failure,
-    message: row.message,
+    webhook_id: endpointId,
+    replay_id: replayId === '' ? null : replayId,
+    state,
+    attempts,
+    due_at: dueAt === null ? null : isoTimestamp(dueAt),
   };
-}
-
-function shownParked(row: ParkedRow): object {
-  return {
-    webhook_id: row.endpoint_id,
-    state: row.state,
-    attempts: row.attempts,
-    due_at: row.due_at === null ? null : isoTimestamp(row.due_at),
-  };
-}
-
-function attemptLine(row: AttemptRow): string {
-  const outcome = row.delivered === 1 ? 'delivered' : `failed: ${row.message ?? row.failure ?? 'unknown'}`;
-  return `  ${row.endpoint_id}  ${row.source} ${row.n}  ${isoTimestamp(row.at)}  ${row.status ?? '-'}  ${Math.round(row.duration_ms)} ms  ${outcome}`;
 }

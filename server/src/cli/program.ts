@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { VERSION } from '../config.ts';
 import { addAppCommands } from './app.ts';
+import { addAttemptCommands } from './attempt.ts';
 import { addAuditCommand } from './audit.ts';
 import { addBackupCommands } from './backup.ts';
 import { addClockCommands } from './clock.ts';
@@ -29,6 +30,7 @@ export function createProgram(): Command {
   addWebhookCommands(program);
   addEventCommands(program);
   addAuditCommand(program);
+  addAttemptCommands(program);
   addClockCommands(program);
   addScenarioCommands(program);
   addKeyCommands(program);

@@ -132,11 +132,12 @@ const COMMANDS = [
   'webhook test',
   'event list',
   'event show',
-  'clock advance',
-  'key rotate',
+  'attempt list',
   'scenario list',
   'scenario run',
   'scenario schema',
+  'clock advance',
+  'key rotate',
 ];
 
 test('every command has help with an example', async () => {
@@ -175,6 +176,8 @@ test('wrong usage exits 2, failures 1, each with a sentence and without a stack 
     [['webhook', 'update', 'wh_none', '--encryption', 'package.json'], environment, 2, /public JWK/],
     [['webhook', 'rotate-secret', 'wh_none', '--overlap', '8d'], environment, 2, /0s to 7d/],
     [['event', 'show', 'evt_none'], environment, 1, /no event evt_none/],
+    [['attempt', 'list', '--outcome', 'well'], environment, 2, /delivered or failed/],
+    [['attempt', 'list', '--since', 'soon'], environment, 2, /how long ago/],
     [['serve'], environment, 1, /PONTAGE_SECRET_KEY is not set[\s\S]*PONTAGE_PUBLIC_URL is not set/],
     [['doctor'], { ...environment, PONTAGE_PROT: '1' }, 1, /did you mean PONTAGE_PORT/],
     [['backup', 'x.db'], { ...environment, DATABASE_URL: 'postgres://localhost/none' }, 2, /pg_dump/],
@@ -235,6 +238,19 @@ test('commands beside a running server take effect, and a webhook arrives signed
     for (const secret of [webhook.secret, rotated.secret]) verify(second.body, second.headers, secret ?? '');
 
     assert.equal(second.headers['webhook-id'], eventId);
+    const attemptsOf = `${running.ready.url}/api/v1/attempts?webhook_id=${id}&type=TEST_EVENT`;
+    let attempts: { event_id: string; outcome: string; timings: { total_ms: number } }[] = [];
+    // An attempt is written some milliseconds after the receiver has answered.
+    while (attempts.length < 2)
+      attempts = ((await (await fetch(attemptsOf, { headers })).json()) as { attempts: typeof attempts }).attempts;
+    assert.deepEqual([attempts[0]?.event_id, attempts[0]?.outcome], [eventId, 'delivered']);
+    const list = await run(
+      ['attempt', 'list', '--app', app.client_id ?? '', '--webhook', id, '--since', '1h', '--limit', '1'],
+      environment,
+    );
+    assert.match(list.stdout, new RegExp(`^\\S+Z  ${eventId}  TEST_EVENT  to ${id}  test 1  200  delivered  \\d+ ms.*\n$`));
+    assert.match((await run(['event', 'show', eventId ?? ''], environment)).stdout, /test 1 {2}200 {2}delivered/);
+
     const updated = await json<{ enabled: boolean; events: string[] }>(
       ['webhook', 'update', id, '--events', 'item.refreshed', '--disable'],
       environment,

@@ -2,13 +2,15 @@
 import { sql } from '../../storage/sql.ts';
 import type { Reader } from '../../storage/storage.ts';
 
+export const ATTEMPT_SOURCES = ['live', 'retry', 'test', 'probe', 'replay'] as const;
+
 /** Times are epoch milliseconds; `null` timings are of steps that an open connection spared, or that were not reached. */
 export type Attempt = {
   segment: number;
   lane: number;
   seq: number;
   endpointId: string;
-  source: 'live' | 'retry' | 'test' | 'probe' | 'replay';
+  source: (typeof ATTEMPT_SOURCES)[number];
   /** Empty but for replays. */
   replayId: string;
   /** Counts the attempts of this event for this endpoint, in this source, from 1. */

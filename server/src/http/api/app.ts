@@ -3,6 +3,7 @@ import { Hono } from 'hono';
 import { compress } from 'hono/compress';
 import { standardHeaders } from '../edge/responses.ts';
 import { mountTable } from '../edge/table.ts';
+import { attemptRoutes } from './attempts.ts';
 import { answerRoute, createLimits, type Route } from './calls.ts';
 import { erasureRoutes } from './erasures.ts';
 import { eventRoutes } from './events.ts';
@@ -10,7 +11,7 @@ import { pullRoutes } from './pull.ts';
 import type { Services } from './services.ts';
 
 /** Fixed paths stand before those with a parameter in the same place. */
-export const ROUTES: readonly Route[] = [...pullRoutes, ...eventRoutes, ...erasureRoutes];
+export const ROUTES: readonly Route[] = [...pullRoutes, ...eventRoutes, ...erasureRoutes, ...attemptRoutes];
 
 /** Answers every path under `/api/v1`; mount it with `app.route('/', createApi(services))` or call its `fetch`. */
 export function createApi(services: Services): Hono {

@@ -1,7 +1,69 @@
 /** Attempts: every time an event was sent to a webhook, with its timings and a sentence for what failed. */
+import { z } from 'zod';
 import { isoTimestamp } from '../../base/clock.ts';
-import type { Attempt } from '../../delivery/attempts/read.ts';
-import { eventId } from '../../events/log.ts';
+import { Refusal } from '../../base/errors.ts';
+import { type AttemptKey, listAttempts, listedEndpoints } from '../../delivery/attempts/list.ts';
+import { ATTEMPT_SOURCES, type Attempt } from '../../delivery/attempts/read.ts';
+import { eventId, LANES } from '../../events/log.ts';
+import { type CursorForm, decodeCursor, encodeCursor, pageQuery } from '../edge/cursors.ts';
+import { dateTime, idText, readQuery } from '../edge/requests.ts';
+import { json } from '../edge/responses.ts';
+import type { Call, Route } from './calls.ts';
+
+const integer = z.int().min(0);
+const keyForm = z.tuple([
+  integer,
+  integer.max(LANES - 1),
+  integer,
+  z.string().max(64),
+  z.enum(ATTEMPT_SOURCES),
+  z.string().max(64),
+  integer,
+]);
+
+const attemptCursor: CursorForm<AttemptKey> = {
+  write: ({ at, lane, seq, endpointId, source, replayId, n }) => JSON.stringify([at, lane, seq, endpointId, source, replayId, n]),
+  read(text) {
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      return null;
+    }
+    const key = keyForm.safeParse(value);
+    if (!key.success) return null;
+    const [at, lane, seq, endpointId, source, replayId, n] = key.data;
+    return { at, lane, seq, endpointId, source, replayId, n };
+  },
+};
+
+const attemptsQuery = z.strictObject({
+  ...pageQuery,
+  webhook_id: z.string().optional(),
+  item_id: idText.optional(),
+  type: z.string().optional(),
+  outcome: z.enum(['delivered', 'failed'], 'must be delivered or failed').optional(),
+  status: z
+    .string()
+    .regex(/^[1-5]\d\d$/, 'must be a status of HTTP')
+    .transform(Number)
+    .optional(),
+  since: dateTime.optional(),
+  until: dateTime.optional(),
+});
+
+async function list({ c, services, application }: Call): Promise<Response> {
+  const { limit, after, webhook_id: webhookId, item_id: itemId, ...filter } = readQuery(c, attemptsQuery);
+  const known = await listedEndpoints(services.storage, application.id);
+  if (webhookId !== undefined && !known.includes(webhookId)) throw new Refusal('not_found');
+  const { attempts, next } = await listAttempts(services.storage, {
+    endpointIds: webhookId === undefined ? known : [webhookId],
+    filter: { itemId, ...filter },
+    after: decodeCursor(attemptCursor, after),
+    limit,
+  });
+  return json({ attempts: attempts.map(showAttempt), next: next === null ? null : encodeCursor(attemptCursor, next) });
+}
 
 export function showAttempt(attempt: Attempt): object {
   return {
@@ -27,3 +89,5 @@ export function showAttempt(attempt: Attempt): object {
     answer: attempt.snippet,
   };
 }
+
+export const attemptRoutes: readonly Route[] = [{ method: 'GET', path: '/api/v1/attempts', answer: list }];

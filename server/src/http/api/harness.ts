@@ -3,8 +3,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eachEngine } from '../../../test/support/engines.ts';
 import { type ApplicationCredentials, createApplication } from '../../access/applications.ts';
+import { randomId } from '../../base/random.ts';
 import { type Arrivals, createArrivals, type Later } from '../../events/arrivals.ts';
 import { appendEvents } from '../../events/log.ts';
+import { sql } from '../../storage/sql.ts';
 import type { Storage, Writer } from '../../storage/storage.ts';
 import { createApi } from './app.ts';
 import type { Services } from './services.ts';
@@ -56,6 +58,9 @@ export function openHouse(storage: Storage, options: Partial<Services> = {}): Ho
   };
 }
 
+/** Some seconds of an idle machine's event loop: what is not settled then never will be. */
+export const TURNS_MAX = 3_000_000;
+
 /** Moved only by the test, which runs what was put off until then. */
 export type DrivenClock = {
   now(): number;
@@ -82,7 +87,8 @@ function drivenClock(): DrivenClock {
         settled = true;
       };
       void promise.then(end, end);
-      while (!settled) {
+      for (let turns = 0; !settled; turns += 1) {
+        assert.ok(turns < TURNS_MAX, `not settled, with ${JSON.stringify([...timers].map(({ at }) => at - now))} ms to go`);
         if ([...timers].some(({ at }) => at - now <= ms)) this.advance(ms);
         await new Promise(setImmediate);
       }
@@ -132,6 +138,58 @@ export function appendCreated(tx: Writer, application: { id: string }, items: re
       timestamp: at + index,
     })),
   );
+}
+
+/** A webhook that nothing is sent to. Answers its id. */
+export async function addEndpoint(storage: Storage, application: { id: string }): Promise<string> {
+  const id = randomId('wh');
+  await storage.transaction((tx) =>
+    tx.run(
+      sql`insert into endpoints (id, application_id, name, url, events, data_key_id, created_at, updated_at)
+          values (${id}, ${application.id}, 'test', 'http://127.0.0.1:9/', '["item.created"]', '', ${START}, ${START})`,
+    ),
+  );
+  return id;
+}
+
+export type Attempted = {
+  endpointId: string;
+  lane: number;
+  seq: number;
+  at: number;
+  source: string;
+  n: number;
+  delivered: boolean;
+  status: number;
+  type: string;
+  itemId: number;
+  failure?: string;
+  message?: string;
+  snippet?: string;
+};
+
+/** As settling writes them; what is not said is a first success. */
+export async function addAttempts(
+  storage: Storage,
+  attempts: readonly (Pick<Attempted, 'endpointId' | 'lane' | 'seq' | 'at'> & Partial<Attempted>)[],
+): Promise<void> {
+  const columns = ['segment', 'lane', 'seq', 'endpoint_id', 'source', 'n', 'at', 'delivered', 'status', 'duration_ms'];
+  const rows = attempts.map((one) => [
+    ...[
+      1,
+      one.lane,
+      one.seq,
+      one.endpointId,
+      one.source ?? 'live',
+      one.n ?? 1,
+      one.at,
+      one.delivered === false ? 0 : 1,
+      one.status ?? 200,
+      12.5,
+    ],
+    ...[one.type ?? 'item.created', one.itemId ?? 1, one.failure ?? null, one.message ?? null, one.snippet ?? null],
+  ]);
+  await storage.transaction((tx) => tx.insertMany('attempts', [...columns, 'type', 'item_id', 'failure', 'message', 'snippet'], rows));
 }
 
 /** The flat error, with its anchor in the documentation, and nothing of our insides. Answers its message. */

@@ -7,7 +7,7 @@ import { placeOfOldest, readPage, SCAN_MAX } from '../../events/follow.ts';
 import { appendTestEvent, eventId, laneOf } from '../../events/log.ts';
 import { sql } from '../../storage/sql.ts';
 import type { Writer } from '../../storage/storage.ts';
-import { addEvents, appendCreated, type House, openHouse, refused, START, stories, type Tenant } from './harness.ts';
+import { addEvents, appendCreated, type House, openHouse, refused, START, stories, type Tenant, TURNS_MAX } from './harness.ts';
 import { WAITING_OF_APPLICATION_MAX } from './pull.ts';
 
 type Pulled = {
@@ -23,7 +23,7 @@ const after = ({ next }: Pulled, more = '') => `?after=${next}${more}`;
 /** Until this many requests wait, by turns of the event loop. */
 async function untilWaiting(house: House, count: number): Promise<void> {
   for (let turns = 0; house.arrivals.waiting !== count; turns += 1) {
-    assert.ok(turns < 10_000, `${house.arrivals.waiting} wait, not ${count}`);
+    assert.ok(turns < TURNS_MAX, `${house.arrivals.waiting} wait, not ${count}`);
     await new Promise(setImmediate);
   }
 }
