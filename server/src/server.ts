@@ -208,7 +208,7 @@ function mountPublic(
       onRefreshRequested: () => worker.wake(),
     }),
   );
-  app.route('/', createApi({ storage, clock, arrivals, ...edge }));
+  app.route('/', createApi({ ...services, arrivals, ...edge }));
   app.route(
     '/',
     createV2({

@@ -9,9 +9,10 @@ import { erasureRoutes } from './erasures.ts';
 import { eventRoutes } from './events.ts';
 import { pullRoutes } from './pull.ts';
 import type { Services } from './services.ts';
+import { webhookRoutes } from './webhooks.ts';
 
 /** Fixed paths stand before those with a parameter in the same place. */
-export const ROUTES: readonly Route[] = [...pullRoutes, ...eventRoutes, ...erasureRoutes, ...attemptRoutes];
+export const ROUTES: readonly Route[] = [...pullRoutes, ...eventRoutes, ...erasureRoutes, ...attemptRoutes, ...webhookRoutes];
 
 /** Answers every path under `/api/v1`; mount it with `app.route('/', createApi(services))` or call its `fetch`. */
 export function createApi(services: Services): Hono {

@@ -8,6 +8,7 @@ import { type Arrivals, createArrivals, type Later } from '../../events/arrivals
 import { appendEvents } from '../../events/log.ts';
 import { sql } from '../../storage/sql.ts';
 import type { Storage, Writer } from '../../storage/storage.ts';
+import { createVault, deriveWrappingKey } from '../../vault/vault.ts';
 import { createApi } from './app.ts';
 import type { Services } from './services.ts';
 
@@ -34,8 +35,13 @@ export function openHouse(storage: Storage, options: Partial<Services> = {}): Ho
   const clock = drivenClock();
   const failures: unknown[] = [];
   const arrivals = createArrivals({ reader: storage, later: clock.later });
+  const key = deriveWrappingKey('a wrapping key of the tests, long enough');
+  const vault = createVault(() => ({ current: key, all: [key] }));
   const app = createApi({
     storage,
+    vault,
+    policy: { allowLoopback: true, allowedRanges: [] },
+    onEvents() {},
     clock,
     arrivals,
     publicUrl: 'http://127.0.0.1:4280',
