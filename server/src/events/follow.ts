@@ -28,9 +28,11 @@ export async function placeOfNow(reader: Reader): Promise<Place> {
   return { seqs: heads.map(({ head }) => head), segment: Math.min(...heads.map(({ segment }) => segment)), turn: 0 };
 }
 
-/** Before the oldest event that is kept. */
+/** Before the oldest event that is kept. Retention freezes a segment before it takes anything of it. */
 export async function placeOfOldest(reader: Reader): Promise<Place> {
-  const row = await reader.first<{ segment: number; starts: string }>(sql`select segment, starts from segments order by segment limit 1`);
+  const row = await reader.first<{ segment: number; starts: string }>(
+    sql`select segment, starts from segments where frozen_at is null order by segment limit 1`,
+  );
   return row
     ? { seqs: JSON.parse(row.starts) as number[], segment: row.segment, turn: 0 }
     : { seqs: Array<number>(LANES).fill(0), segment: 0, turn: 0 };

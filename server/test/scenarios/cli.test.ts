@@ -137,6 +137,8 @@ const COMMANDS = [
   'scenario run',
   'scenario schema',
   'clock advance',
+  'clock show',
+  'clock to',
   'key rotate',
 ];
 

@@ -5,8 +5,10 @@ import { explaining } from '../../../test/support/explain.ts';
 import { LOOK_EVERY_MS } from '../../events/arrivals.ts';
 import { placeOfOldest, readPage, SCAN_MAX } from '../../events/follow.ts';
 import { appendTestEvent, eventId, laneOf } from '../../events/log.ts';
+import { openNextSegment } from '../../events/segments.ts';
 import { sql } from '../../storage/sql.ts';
 import type { Writer } from '../../storage/storage.ts';
+import { makePartitions } from '../../upkeep/partitions.ts';
 import { addEvents, appendCreated, type House, openHouse, refused, START, stories, type Tenant, TURNS_MAX } from './harness.ts';
 import { WAITING_OF_APPLICATION_MAX } from './pull.ts';
 
@@ -127,15 +129,10 @@ stories('pulling', (story) => {
     await addEvents(house.storage, app, [1]);
     const start = await pull(app, '?after=now');
     await addEvents(house.storage, app, [1, 1]);
-    await house.storage.transaction(async (tx) => {
-      const heads = await tx.all<{ head: number }>(sql`select head from lane_heads order by lane`);
-      await tx.run(sql`delete from segments`);
-      await tx.run(
-        sql`insert into segments (segment, starts, opened_at) values (2, ${JSON.stringify(heads.map(({ head }) => head))}, ${START})`,
-      );
-      await tx.run(sql`update lane_heads set segment = 2`);
-      await tx.run(sql`delete from events`);
-    });
+    if (house.storage.engine === 'postgres') await makePartitions(house.storage, 2, 2);
+    await house.storage.transaction((tx) => openNextSegment(tx, house.storage, 1, START));
+    // As retention begins: it freezes the segment, and takes its events afterwards.
+    await house.storage.transaction((tx) => tx.run(sql`update segments set frozen_at = ${START} where segment = 1`));
     await addEvents(house.storage, app, [1]);
     await refused(await app.get(`/api/v1/events?after=${start.next}`), 410, 'events_expired');
     assert.deepEqual(
