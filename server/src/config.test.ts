@@ -75,6 +75,12 @@ test('a misspelt variable is an error with the one that was meant; those of the 
   read({ PONTAGE_TEST_ANYTHING: '1' });
 });
 
+test('events are kept for 30 days, or as many whole days as the operator says', () => {
+  assert.equal(read({}).retentionDays, 30);
+  assert.equal(read({ PONTAGE_RETENTION_DAYS: '7' }).retentionDays, 7);
+  for (const text of ['0', '-1', '1.5', 'long']) assert.match(problems({ PONTAGE_RETENTION_DAYS: text }).join(), /how many days/);
+});
+
 test('a variable that is set to nothing is not set', () => {
   assert.equal(read({ PONTAGE_PORT: '', DATABASE_URL: ' ' }).port, 4280);
 });

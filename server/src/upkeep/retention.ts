@@ -42,7 +42,8 @@ export type Retired =
   | { outcome: 'nothing' | 'stopped' | 'locked' }
   /** Older than retention, and still owed to an endpoint. */
   | { outcome: 'kept'; segment: number }
-  | { outcome: 'retired'; segment: number; expired: number };
+  /** `unbalanced`: hours in which the audit missed something, frozen as they were found. */
+  | { outcome: 'retired'; segment: number; expired: number; unbalanced: number };
 
 /** Takes the oldest segment if its time has come; at most one for each call. */
 export async function retireOldest(services: RetentionServices, now: number): Promise<Retired> {
@@ -51,6 +52,7 @@ export async function retireOldest(services: RetentionServices, now: number): Pr
   if (!oldest || !next || oldest.closedAt === null) return { outcome: 'nothing' };
   const { segment } = oldest;
   let expired = 0;
+  let unbalanced = 0;
   if (oldest.frozenAt === null) {
     if (now - oldest.closedAt < services.retentionDays * DAY_MS) return { outcome: 'nothing' };
     const debt = await readDebt(storage, segment, next.starts);
@@ -60,6 +62,7 @@ export async function retireOldest(services: RetentionServices, now: number): Pr
     const hours = await services.auditSegment(oldest, next.starts);
     if (!mayGoOn()) return { outcome: 'stopped' };
     expired = await freeze(storage, segment, hours, now);
+    unbalanced = hours.filter((hour) => !isBalanced(hour)).length;
   }
   if (storage.engine === 'postgres') {
     if (!(await dropPartitions(storage, segment))) return { outcome: 'locked' };
@@ -69,7 +72,11 @@ export async function retireOldest(services: RetentionServices, now: number): Pr
     for (const [lane, end] of next.starts.entries()) await tx.run(sql`delete from skipped where lane = ${lane} and through_seq <= ${end}`);
     await tx.run(sql`delete from segments where segment = ${segment}`);
   });
-  return { outcome: 'retired', segment, expired };
+  return { outcome: 'retired', segment, expired, unbalanced };
+}
+
+function isBalanced({ matched, delivered, dead, skipped, expired, erased }: HourCounts): boolean {
+  return matched === delivered + dead + skipped + expired + erased;
 }
 
 /**

@@ -10,6 +10,7 @@ import type { Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
 import { type RetentionServices, retireOldest } from './retention.ts';
 import { keepSegments } from './segments.ts';
+import { watchSilence } from './silence.ts';
 
 /** Fine enough for the promise of the longest wait, an hour for abandoned credentials. */
 const PAUSE_MS = MINUTE_MS;
@@ -53,7 +54,9 @@ export async function keepLog(services: LogServices & Pick<RetentionServices, 'p
   const opened = await keepSegments(storage, now);
   if (opened !== null) log.info({ segment: opened }, 'the log goes on in a new segment');
   const retired = await retireOldest(services, now);
-  if (retired.outcome === 'retired') log.info(retired, 'the oldest segment of the log was taken away');
+  if (retired.outcome !== 'retired') return;
+  if (retired.unbalanced > 0) log.error(retired, 'the oldest segment of the log was taken away, and the audit of it does not balance');
+  else log.info(retired, 'the oldest segment of the log was taken away');
 }
 
 /** One round: each kind in a transaction of its own, so that one that fails does not hold up the others' locks. */
@@ -64,6 +67,7 @@ export async function tidy({ storage, clock, log }: UpkeepServices): Promise<voi
   const tokens = await storage.transaction((tx) => deleteExpiredTokens(tx, now));
   const secrets = await storage.transaction((tx) => tx.run(sql`delete from endpoint_secrets where expires_at <= ${now}`));
   const dead = await tellDead(storage, now);
-  if (erasedCredentials + sessions + tokens + secrets + dead > 0)
-    log.info({ erasedCredentials, sessions, tokens, secrets, dead }, 'upkeep');
+  const silent = await watchSilence(storage, now);
+  if (erasedCredentials + sessions + tokens + secrets + dead + silent > 0)
+    log.info({ erasedCredentials, sessions, tokens, secrets, dead, silent }, 'upkeep');
 }
