@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readConfig } from '../../src/config.ts';
+import { audit } from '../../src/delivery/audit/audit.ts';
 import { LANES, readLane } from '../../src/events/log.ts';
 import { openServices, type Services } from '../../src/services.ts';
 import { sql } from '../../src/storage/sql.ts';
@@ -78,6 +79,10 @@ export async function playStory(options: StoryOptions): Promise<StoryResult> {
     const verdicts = Object.fromEntries(
       PATHS.map((path) => [path, judge(events, receiver.receipts[path], path !== 'slow')]),
     ) as StoryResult['verdicts'];
+    const books = await audit(services.storage, { from: 0 });
+    if (!books.balanced) faults.push(`the audit does not balance: ${JSON.stringify(books.faults.slice(0, 5))}`);
+    const audited = books.hours.reduce((sum, hour) => sum + hour.matched, 0);
+    if (audited !== events.length * PATHS.length) faults.push(`the audit matched ${audited} of ${events.length * PATHS.length} deliveries`);
     for (const path of PATHS) faults.push(...faultsOf(verdicts[path]).map((fault) => `${path}: ${fault}`));
     faults.push(...receiver.problems.slice(0, 5));
     await services.storage.close();

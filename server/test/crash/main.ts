@@ -11,7 +11,7 @@ import { playRefreshStory } from './refresh-story.ts';
 
 const SIZES = {
   full: { moments: 200, freezes: 10, outages: true, refreshKills: 100 },
-  short: { moments: 8, freezes: 1, outages: false, refreshKills: 6 },
+  short: { moments: 6, freezes: 1, outages: false, refreshKills: 4 },
 } as const;
 
 const { values: flags } = parseArgs({
