@@ -4,6 +4,9 @@ import { sql } from '../storage/sql.ts';
 import type { Reader, Writer } from '../storage/storage.ts';
 
 export type Environment = 'sandbox' | 'production';
+/** Whether a hold that books keeps its row, or is deleted and recreated under a new id. */
+export const PENDING_TRANSITIONS = ['update', 'recreate'] as const;
+export type PendingTransition = (typeof PENDING_TRANSITIONS)[number];
 
 export type Application = {
   id: string;
@@ -11,11 +14,17 @@ export type Application = {
   environment: Environment;
   clientId: string;
   redirectUrl: string | null;
+  pendingTransition: PendingTransition;
   clockOffsetMs: number;
   createdAt: number;
 };
 
-export type NewApplication = { name: string; environment: Environment; redirectUrl: string | null };
+export type NewApplication = {
+  name: string;
+  environment: Environment;
+  redirectUrl: string | null;
+  pendingTransition?: PendingTransition;
+};
 export type ApplicationCredentials = { id: string; clientId: string; clientSecret: string };
 
 const CLIENT_ID_BYTES = 16;
@@ -30,6 +39,7 @@ type ApplicationRow = {
   client_id: string;
   client_secret_digest: string;
   redirect_url: string | null;
+  pending_transition: PendingTransition;
   clock_offset_ms: number;
   created_at: number;
 };
@@ -41,6 +51,7 @@ function fromRow(row: ApplicationRow): Application {
     environment: row.environment,
     clientId: row.client_id,
     redirectUrl: row.redirect_url,
+    pendingTransition: row.pending_transition,
     clockOffsetMs: row.clock_offset_ms,
     createdAt: row.created_at,
   };
@@ -52,8 +63,9 @@ export async function createApplication(tx: Writer, application: NewApplication,
   const clientId = randomHex(CLIENT_ID_BYTES);
   const clientSecret = randomToken(CLIENT_SECRET_BYTES);
   await tx.run(sql`
-    insert into applications (id, name, environment, client_id, client_secret_digest, redirect_url, created_at)
-    values (${id}, ${application.name}, ${application.environment}, ${clientId}, ${digest(clientSecret)}, ${application.redirectUrl}, ${now})`);
+    insert into applications (id, name, environment, client_id, client_secret_digest, redirect_url, pending_transition, created_at)
+    values (${id}, ${application.name}, ${application.environment}, ${clientId}, ${digest(clientSecret)}, ${application.redirectUrl},
+            ${application.pendingTransition ?? 'update'}, ${now})`);
   await raiseConfigurationVersion(tx);
   return { id, clientId, clientSecret };
 }
@@ -71,6 +83,11 @@ export async function findApplication(reader: Reader, id: string): Promise<Appli
 export async function findApplicationByClientId(reader: Reader, clientId: string): Promise<Application | null> {
   const row = await reader.first<ApplicationRow>(sql`select * from applications where client_id = ${clientId}`);
   return row ? fromRow(row) : null;
+}
+
+/** From its next refreshes on. False for an application that does not exist. */
+export async function setPendingTransition(tx: Writer, applicationId: string, pendingTransition: PendingTransition): Promise<boolean> {
+  return (await tx.run(sql`update applications set pending_transition = ${pendingTransition} where id = ${applicationId}`)) === 1;
 }
 
 /** The old secret ends with the commit. Null for an application that does not exist. */

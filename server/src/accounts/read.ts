@@ -82,3 +82,11 @@ export async function findUserAccount(reader: Reader, userUuid: string, accountI
   const row = await reader.first<AccountRow>(sql`${SELECT} where a.id = ${accountId} and a.user_uuid = ${userUuid}`);
   return row ? fromRow(row) : null;
 }
+
+/** Whether the account is of an item of this application, deleted or not. */
+export async function accountInApplication(reader: Reader, applicationId: string, accountId: number): Promise<boolean> {
+  const row = await reader.first(
+    sql`select a.id from accounts a join items i on i.id = a.item_id where a.id = ${accountId} and i.application_id = ${applicationId}`,
+  );
+  return row !== undefined;
+}

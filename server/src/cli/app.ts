@@ -5,7 +5,10 @@ import {
   createApplication,
   type Environment,
   listApplications,
+  PENDING_TRANSITIONS,
+  type PendingTransition,
   rotateSecret,
+  setPendingTransition,
 } from '../access/applications.ts';
 import { isoTimestamp } from '../base/clock.ts';
 import { OperatorError } from '../config.ts';
@@ -29,19 +32,39 @@ export function addAppCommands(program: Command): void {
         .default('sandbox'),
     )
     .option('--redirect-url <url>', 'where Connect sends the user at the end')
-    .action((options: { name: string; environment: Environment; redirectUrl?: string; json?: boolean }) =>
+    .addOption(pendingTransitionOption().default('update'))
+    .action(
+      (options: { name: string; environment: Environment; redirectUrl?: string; pendingTransition: PendingTransition; json?: boolean }) =>
+        withServices(async ({ storage, clock }) => {
+          const name = options.name.trim();
+          if (name === '' || name.length > NAME_CHARACTERS_MAX)
+            throw new OperatorError(`--name must have 1 to ${NAME_CHARACTERS_MAX} characters.`, 2);
+          const redirectUrl = checkRedirectUrl(options.redirectUrl);
+          const made = await storage.transaction((tx) =>
+            createApplication(
+              tx,
+              { name, environment: options.environment, redirectUrl, pendingTransition: options.pendingTransition },
+              clock.now(),
+            ),
+          );
+          print(options, { id: made.id, client_id: made.clientId, client_secret: made.clientSecret }, [
+            `Application "${name}" (${options.environment}) is ready.`,
+            `  Client id      ${made.clientId}`,
+            `  Client secret  ${made.clientSecret}   (shown this once)`,
+          ]);
+        }),
+    );
+
+  describe(app, 'update <client-id>', 'change how an application is served', 'app update CLIENT_ID --pending-transition recreate')
+    .addOption(pendingTransitionOption().makeOptionMandatory())
+    .action((clientId: string, options: { pendingTransition: PendingTransition; json?: boolean }) =>
       withServices(async ({ storage, clock }) => {
-        const name = options.name.trim();
-        if (name === '' || name.length > NAME_CHARACTERS_MAX)
-          throw new OperatorError(`--name must have 1 to ${NAME_CHARACTERS_MAX} characters.`, 2);
-        const redirectUrl = checkRedirectUrl(options.redirectUrl);
-        const made = await storage.transaction((tx) =>
-          createApplication(tx, { name, environment: options.environment, redirectUrl }, clock.now()),
-        );
-        print(options, { id: made.id, client_id: made.clientId, client_secret: made.clientSecret }, [
-          `Application "${name}" (${options.environment}) is ready.`,
-          `  Client id      ${made.clientId}`,
-          `  Client secret  ${made.clientSecret}   (shown this once)`,
+        const application = await pickApplication(storage, clientId);
+        const { pendingTransition } = options;
+        await storage.transaction((tx) => setPendingTransition(tx, application.id, pendingTransition));
+        const holds = pendingTransition === 'update' ? 'keep their row' : 'are deleted and recreated under a new id';
+        print(options, shown({ ...application, pendingTransition }, clock.now()), [
+          `From the next refresh on, pending transactions of "${application.name}" that are booked ${holds}.`,
         ]);
       }),
     );
@@ -76,6 +99,11 @@ export function addAppCommands(program: Command): void {
   );
 }
 
+function pendingTransitionOption(): Option {
+  const words = 'whether a pending transaction that is booked is updated, or deleted and recreated under a new id';
+  return new Option('--pending-transition <how>', words).choices(PENDING_TRANSITIONS);
+}
+
 function shown(application: Application, now: number): object {
   return {
     id: application.id,
@@ -83,6 +111,7 @@ function shown(application: Application, now: number): object {
     environment: application.environment,
     client_id: application.clientId,
     redirect_url: application.redirectUrl,
+    pending_transition: application.pendingTransition,
     clock: isoTimestamp(applicationNow(application, now)),
     created_at: isoTimestamp(application.createdAt),
   };

@@ -11,6 +11,7 @@ import { addDoctorCommand } from './doctor.ts';
 import { addEventCommands } from './event.ts';
 import { addKeyCommands } from './key.ts';
 import { addMigrateCommand } from './migrate.ts';
+import { addRefreshCommands } from './refresh.ts';
 import { addScenarioCommands } from './scenario.ts';
 import { addServeCommand } from './serve.ts';
 import { addWebhookCommands } from './webhook.ts';
@@ -31,6 +32,7 @@ export function createProgram(): Command {
   addEventCommands(program);
   addAuditCommand(program);
   addAttemptCommands(program);
+  addRefreshCommands(program);
   addClockCommands(program);
   addScenarioCommands(program);
   addKeyCommands(program);

@@ -2,7 +2,7 @@
  * The log: 64 ordered lanes. The one place where an event can be born, and only inside the transaction that makes the
  * change it reports. The row lock on a lane's head makes its sequence gapless and its commit order its seq order.
  */
-import { sql, sqlList } from '../storage/sql.ts';
+import { type SqlValue, sql, sqlList } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
 import {
   contentOf,
@@ -14,7 +14,7 @@ import {
   TEST_EVENT_TIMESTAMP,
 } from './catalogue.ts';
 import { readNext, segmentBounds } from './segments.ts';
-import { countEvents } from './sequences.ts';
+import { countEvents, ITEMS_PER_STATEMENT } from './sequences.ts';
 
 export const LANES = 64;
 export const FIRST_SEGMENT = 1;
@@ -85,27 +85,37 @@ export async function takeTimestamps(tx: Writer, userUuid: string, now: number, 
 /** Appends events as the last statements of the transaction that makes their change. Lanes are locked in ascending order. */
 export async function appendEvents(tx: Writer, origin: Origin, events: readonly Dated[]): Promise<void> {
   if (events.length === 0) return;
-  const counts = await countEvents(
+  const byLane = new Map<number, number[]>();
+  for (const [index, { draft }] of events.entries()) {
+    const lane = laneOf(`item:${draft.itemId}`);
+    const before = byLane.get(lane);
+    if (before) before.push(index);
+    else byLane.set(lane, [index]);
+  }
+  const lanes = [...byLane].sort(([a], [b]) => a - b);
+  const counting = countEvents(
     tx,
     events.map(({ draft }) => draft),
   );
-  const byLane = new Map<number, NewEvent[]>();
-  for (const [index, { draft, timestamp }] of events.entries()) {
-    const lane = laneOf(`item:${draft.itemId}`);
-    const event = {
-      type: draft.type,
-      userUuid: draft.userUuid,
-      itemId: draft.itemId,
-      accountId: 'accountId' in draft ? draft.accountId : null,
-      content: contentOf(draft),
-      timestamp,
-      sequences: JSON.stringify(counts[index]!),
-    };
-    const before = byLane.get(lane);
-    if (before) before.push(event);
-    else byLane.set(lane, [event]);
-  }
-  for (const lane of [...byLane.keys()].sort((a, b) => a - b)) await appendToLane(tx, origin, lane, byLane.get(lane)!);
+  // One statement counts them all: the heads are asked for behind it, without waiting for its answer.
+  if (events.length > ITEMS_PER_STATEMENT) await counting;
+  const [counts, ...heads] = await Promise.all([counting, ...lanes.map(([lane, indexes]) => advance(tx, lane, indexes.length))]);
+  const rows = lanes.flatMap(([lane, indexes], at) =>
+    indexes.map((index, place) => {
+      const { draft, timestamp } = events[index]!;
+      const event = {
+        type: draft.type,
+        userUuid: draft.userUuid,
+        itemId: draft.itemId,
+        accountId: 'accountId' in draft ? draft.accountId : null,
+        content: contentOf(draft),
+        timestamp,
+        sequences: JSON.stringify(counts[index]!),
+      };
+      return rowOf(origin, { segment: heads[at]!.segment, lane, seq: heads[at]!.first + place }, event);
+    }),
+  );
+  await tx.insertMany('events', COLUMNS, rows);
 }
 
 /** The contract's test event (section 1.2), for one endpoint alone. Answers its id. */
@@ -145,10 +155,16 @@ type NewEvent = {
 /** Locks the lane's head until the commit. Answers the first seq. */
 async function appendToLane(tx: Writer, origin: Origin, lane: number, events: readonly NewEvent[]): Promise<number> {
   const { segment, first } = await advance(tx, lane, events.length);
-  const rows = events.map((event, index) => [
-    segment,
-    lane,
-    first + index,
+  const rows = events.map((event, index) => rowOf(origin, { segment, lane, seq: first + index }, event));
+  await tx.insertMany('events', COLUMNS, rows);
+  return first;
+}
+
+function rowOf(origin: Origin, place: { segment: number; lane: number; seq: number }, event: NewEvent): SqlValue[] {
+  return [
+    place.segment,
+    place.lane,
+    place.seq,
     origin.applicationId,
     event.type,
     event.userUuid ?? null,
@@ -162,9 +178,7 @@ async function appendToLane(tx: Writer, origin: Origin, lane: number, events: re
     event.sequences ?? null,
     origin.traceparent ?? null,
     event.aboutEndpointId ?? null,
-  ]);
-  await tx.insertMany('events', COLUMNS, rows);
-  return first;
+  ];
 }
 
 async function advance(tx: Writer, lane: number, count: number): Promise<{ segment: number; first: number }> {

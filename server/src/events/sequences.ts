@@ -16,7 +16,7 @@ type CountsRow = {
 };
 
 /** Six parameters each, far below what either engine takes in one statement. */
-const ITEMS_PER_STATEMENT = 100;
+export const ITEMS_PER_STATEMENT = 100;
 
 /**
  * Counts these events in, in their order: for each one its item's counts up to and with it. The rows stay locked until

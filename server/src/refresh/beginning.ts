@@ -1,11 +1,11 @@
 /** What a refresh begins with, in one question: the item, its accounts, what its application wants, and whether its bank is suspended. */
+import type { PendingTransition } from '../access/applications.ts';
 import { type AccountRecord, type AccountRow, accountFromRow } from '../accounts/accounts.ts';
 import { type Item, type ItemRow, itemFromRow } from '../items/items.ts';
 import { sql } from '../storage/sql.ts';
 import type { Reader } from '../storage/storage.ts';
 import type { Circuit } from './schedule/circuit.ts';
 import { CIRCUIT_COLUMNS, CIRCUIT_JOIN, type CircuitRow, circuitFromRow } from './schedule/circuits.ts';
-import type { PendingTransition } from './transition.ts';
 
 export type Beginning = {
   item: Item;

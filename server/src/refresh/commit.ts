@@ -174,7 +174,7 @@ async function finish(services: RefreshServices, run: Run, ending: Ending): Prom
       takeTimestamps(tx, item.userUuid, now, drafts.length),
     ]);
     if (!stands) throw new FencedOff();
-    const origin = { applicationId: item.applicationId, refreshId: refresh.id, committedAt: realNow };
+    const origin = { applicationId: item.applicationId, refreshId: refresh.id, committedAt: realNow, traceparent: run.traceparent };
     const written = [
       ending.write?.(tx, timestamps),
       updateRefreshedItem(tx, {

@@ -2,6 +2,7 @@
  * From a bank's answer to what will be written: rows, accounts, the item and the events, in their order. Pure: ids of new
  * rows (negative placeholders here) and timestamps are given when the plan is committed; rows know which event reports them.
  */
+import type { PendingTransition } from '../access/applications.ts';
 import type { AccountRecord } from '../accounts/accounts.ts';
 import type { Money } from '../base/money.ts';
 import type { CalendarDate, ObservedAccount, StatusCode } from '../connectors/connector.ts';
@@ -15,7 +16,6 @@ import type { Created, Outcome } from './detection/types.ts';
 import { newAccount, planAccount } from './plan-account.ts';
 import { type AccountNote, noteOfAbsent, noteOfSpared } from './record.ts';
 import type { Settled } from './same-answer.ts';
-import type { PendingTransition } from './transition.ts';
 
 /** Changes of one account, and the index (in `drafts`) of the event whose timestamp its rows carry; null without an event. */
 export type PlannedAccount = {

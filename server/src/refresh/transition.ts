@@ -5,8 +5,6 @@
  */
 import type { Created, Deleted, Outcome, StoredTransaction, Updated } from './detection/types.ts';
 
-export type PendingTransition = 'update' | 'recreate';
-
 /**
  * The hold has become another row, so it must neither return nor book again: rows deleted so long ago are not compared.
  * (When it was deleted stands in the changes of its refresh.)

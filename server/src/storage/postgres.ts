@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import { hintChannel, isAbsent, openPresence } from './presence.ts';
 import { render, type Sql, type SqlValue, sql, sqlText } from './sql.ts';
@@ -43,9 +44,9 @@ export function openPostgres(url: string): Storage {
         const client = await pool.connect();
         let broken: Error | undefined;
         try {
-          const begun = client.query('begin');
+          const begun = send(client, { text: 'begin' });
           const [value] = await Promise.all([work(writer(client)), begun]);
-          await client.query('commit');
+          await send(client, { text: 'commit' });
           return value;
         } catch (error) {
           await client.query('rollback').catch((failure: Error) => {
@@ -115,11 +116,24 @@ function statement(query: Sql): pg.QueryConfig {
   return name ? { ...config, name } : config;
 }
 
+/**
+ * Statements given in one turn leave in one packet: each would be a call of the operating system of its own, and those were
+ * a fifth of the time of a refresh without changes. The driver shows its connection to those who ask, its types do not.
+ */
+function send(client: pg.PoolClient, config: pg.QueryConfig): Promise<pg.QueryResult> {
+  const { stream } = (client as unknown as { connection: { stream: Duplex } }).connection;
+  if (stream.writableCorked === 0) {
+    stream.cork();
+    process.nextTick(() => stream.uncork());
+  }
+  return client.query(config);
+}
+
 function writer(client: pg.PoolClient): Writer {
   return {
-    all: async <T>(query: Sql) => (await client.query(statement(query))).rows as T[],
-    first: async <T>(query: Sql) => (await client.query(statement(query))).rows[0] as T | undefined,
-    run: async (query) => (await client.query(statement(query))).rowCount ?? 0,
+    all: async <T>(query: Sql) => (await send(client, statement(query))).rows as T[],
+    first: async <T>(query: Sql) => (await send(client, statement(query))).rows[0] as T | undefined,
+    run: async (query) => (await send(client, statement(query))).rowCount ?? 0,
     insertMany: async (table, columns, rows, tail = '') => {
       const rowsPerStatement = Math.floor(PARAMETERS_PER_STATEMENT / columns.length);
       const sent: Promise<pg.QueryResult>[] = [];
@@ -129,7 +143,7 @@ function writer(client: pg.PoolClient): Writer {
         const values = chunk.map((row) => `(${row.map(() => `$${++parameter}`).join(',')})`).join(',');
         const text = `insert into ${table} (${columns.join(', ')}) values ${values} ${tail}`;
         const name = chunk.length <= ROWS_PREPARED_MAX ? nameOf(text) : undefined;
-        sent.push(client.query({ text, values: chunk.flat() as SqlValue[], ...(name ? { name } : {}) }));
+        sent.push(send(client, { text, values: chunk.flat() as SqlValue[], ...(name ? { name } : {}) }));
       }
       let changes = 0;
       for (const { rowCount } of await Promise.all(sent)) changes += rowCount ?? 0;

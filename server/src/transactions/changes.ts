@@ -110,3 +110,32 @@ export async function changesOfRefresh(
     where refresh_id = ${refreshId} ${beyond} order by account_id, n limit ${options.limit}`);
   return rows.map(fromRow);
 }
+
+/** Part of the changes that one event counts: those with `after < n <= through`. */
+export type ChangeRange = { refreshId: string; accountId: number; after: number; through: number };
+
+/** Ranges that one statement asks for: each is one look at the primary key. */
+const RANGES_PER_STATEMENT = 50;
+
+/** The changes of these ranges, range by range, each by `n`. */
+export async function changesOfRanges(reader: Reader, ranges: readonly ChangeRange[]): Promise<KeptChange[][]> {
+  const found = new Map<string, KeptChange[]>(ranges.map((range) => [keyOf(range), []]));
+  for (let first = 0; first < ranges.length; first += RANGES_PER_STATEMENT) {
+    const wanted = ranges
+      .slice(first, first + RANGES_PER_STATEMENT)
+      .map(
+        ({ refreshId, accountId, after, through }) =>
+          sql`(refresh_id = ${refreshId} and account_id = ${accountId} and n > ${after} and n <= ${through})`,
+      )
+      .reduce((all, range) => sql`${all} or ${range}`);
+    const rows = await reader.all<ChangeRow & { refresh_id: string }>(sql`
+      select refresh_id, account_id, n, transaction_id, kind, stage, evidence, row_before, row_after from changes
+      where ${wanted} order by refresh_id, account_id, n`);
+    for (const row of rows) found.get(keyOf({ refreshId: row.refresh_id, accountId: row.account_id }))!.push(fromRow(row));
+  }
+  return ranges.map((range) => found.get(keyOf(range))!);
+}
+
+function keyOf({ refreshId, accountId }: Pick<ChangeRange, 'refreshId' | 'accountId'>): string {
+  return `${refreshId} ${accountId}`;
+}

@@ -5,14 +5,26 @@ import { standardHeaders } from '../edge/responses.ts';
 import { mountTable } from '../edge/table.ts';
 import { attemptRoutes } from './attempts.ts';
 import { answerRoute, createLimits, type Route } from './calls.ts';
+import { changeRoutes } from './changes.ts';
 import { erasureRoutes } from './erasures.ts';
 import { eventRoutes } from './events.ts';
 import { pullRoutes } from './pull.ts';
+import { reconcileRoutes } from './reconcile.ts';
+import { refreshRoutes } from './refreshes.ts';
 import type { Services } from './services.ts';
 import { webhookRoutes } from './webhooks.ts';
 
 /** Fixed paths stand before those with a parameter in the same place. */
-export const ROUTES: readonly Route[] = [...pullRoutes, ...eventRoutes, ...erasureRoutes, ...attemptRoutes, ...webhookRoutes];
+export const ROUTES: readonly Route[] = [
+  ...pullRoutes,
+  ...eventRoutes,
+  ...erasureRoutes,
+  ...attemptRoutes,
+  ...webhookRoutes,
+  ...refreshRoutes,
+  ...changeRoutes,
+  ...reconcileRoutes,
+];
 
 /** Answers every path under `/api/v1`; mount it with `app.route('/', createApi(services))` or call its `fetch`. */
 export function createApi(services: Services): Hono {

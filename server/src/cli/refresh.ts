@@ -1,0 +1,100 @@
+import type { Command } from 'commander';
+import { isoTimestamp } from '../base/clock.ts';
+import { OperatorError } from '../config.ts';
+import { findItem } from '../items/items.ts';
+import { findPastRefresh, type PastRefresh, refreshesOfItem } from '../items/refresh-history.ts';
+import { explainAccount, explainChange, explainRefresh, recordOf } from '../refresh/explain.ts';
+import { changesOfRefresh, type KeptChange } from '../transactions/changes.ts';
+import { describe, print, table, withServices } from './command.ts';
+
+const LIST_DEFAULT = 20;
+const LIST_MAX = 1_000;
+/** Enough to see what happened; `--changes` asks for more. */
+const CHANGES_DEFAULT = 50;
+const CHANGES_MAX = 100_000;
+
+export function addRefreshCommands(program: Command): void {
+  const refresh = program.command('refresh').description('refreshes: what banks were asked, what they answered, and why rows were counted');
+
+  describe(refresh, 'list', 'list the refreshes of an item, newest first', 'refresh list --item 4568477')
+    .requiredOption('--item <id>', 'the item')
+    .option('--limit <count>', `how many, at most ${LIST_MAX}`, String(LIST_DEFAULT))
+    .action((options: { item: string; limit: string; json?: boolean }) =>
+      withServices(async ({ storage }) => {
+        const limit = wholeNumber('--limit', options.limit, LIST_MAX);
+        const itemId = wholeNumber('--item', options.item, Number.MAX_SAFE_INTEGER);
+        if (!(await findItem(storage, itemId))) throw new OperatorError(`There is no item ${options.item}.`);
+        const found = await refreshesOfItem(storage, itemId, { after: null, limit });
+        const lines =
+          found.length === 0
+            ? ['The item has not been refreshed yet.']
+            : table(['ID', 'STARTED', 'TRIGGER', 'PHASE', 'STATUS', 'NEW', 'UPDATED', 'DELETED', 'HELD'], found.map(rowOf));
+        print(options, found.map(shown), lines);
+      }),
+    );
+
+  describe(refresh, 'explain <id>', 'say what a refresh asked, what came, and why each row was counted or kept', 'refresh explain rfr_...')
+    .option('--changes <count>', `counted rows to show of each account, at most ${CHANGES_MAX}`, String(CHANGES_DEFAULT))
+    .action((id: string, options: { changes: string; json?: boolean }) =>
+      withServices(async ({ storage }) => {
+        const limit = wholeNumber('--changes', options.changes, CHANGES_MAX);
+        const found = await findPastRefresh(storage, id);
+        if (!found) throw new OperatorError(`There is no refresh ${id}: see npx pontage refresh list --item ID`);
+        const changes: KeptChange[] = [];
+        const notes = recordOf(found)?.accounts ?? [];
+        for (const { account_id: accountId } of notes) {
+          const after = { accountId, n: 0 };
+          const rows = await changesOfRefresh(storage, id, { after, limit });
+          changes.push(...rows.filter((row) => row.accountId === accountId));
+        }
+        const lines = [...explainRefresh(found)];
+        for (const note of notes) {
+          const counted = changes.filter(({ accountId }) => accountId === note.account_id);
+          const total = note.new + note.updated + note.deleted;
+          lines.push('', ...explainAccount(note), ...counted.map((change) => `  ${explainChange(change)}`));
+          if (total > counted.length) lines.push(`  and ${total - counted.length} more: --changes ${total}`);
+        }
+        print(options, { ...shown(found), accounts: notes, changes }, lines);
+      }),
+    );
+}
+
+function wholeNumber(name: string, text: string, max: number): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1 || number > max) throw new OperatorError(`${name} must be a number from 1 to ${max}.`, 2);
+  return number;
+}
+
+function shown(refresh: PastRefresh): object {
+  return {
+    id: refresh.id,
+    item_id: refresh.itemId,
+    trigger: refresh.cause,
+    phase: refresh.phase,
+    state: refresh.state,
+    status_code: refresh.status,
+    status_code_info: refresh.statusCodeInfo,
+    full_refresh: refresh.fullRefresh,
+    started_at: isoTimestamp(refresh.startedAt),
+    finished_at: refresh.finishedAt === null ? null : isoTimestamp(refresh.finishedAt),
+    traceparent: refresh.traceparent,
+  };
+}
+
+function rowOf(refresh: PastRefresh): string[] {
+  const notes = recordOf(refresh)?.accounts ?? [];
+  const total = (count: 'new' | 'updated' | 'deleted') => String(notes.reduce((sum, note) => sum + note[count], 0));
+  const held = notes.reduce((sum, note) => sum + Object.values(note.held).reduce((rows, count) => rows + count, 0), 0);
+  const status = refresh.finishedAt === null ? refresh.state : `${refresh.status ?? '-'} ${refresh.statusCodeInfo ?? ''}`.trim();
+  return [
+    refresh.id,
+    isoTimestamp(refresh.startedAt),
+    refresh.cause,
+    refresh.phase,
+    status,
+    total('new'),
+    total('updated'),
+    total('deleted'),
+    String(held),
+  ];
+}
