@@ -19,4 +19,4 @@ export {
 export { exampleEvent, type SignedRequest, type SignedRequestOptions, signedRequest } from './example.ts';
 export type { HeadersLike, WebhookHeaders } from './header.ts';
 export { type SignOptions, sign } from './signature.ts';
-export { type VerifyOptions, verify } from './verify.ts';
+export { type VerifyOptions, verify, verifySignature } from './verify.ts';

@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { exampleEvent, sign, signedRequest, verify, type WebhookVerificationCode, WebhookVerificationError } from './index.ts';
+import {
+  exampleEvent,
+  sign,
+  signedRequest,
+  verify,
+  verifySignature,
+  type WebhookVerificationCode,
+  WebhookVerificationError,
+} from './index.ts';
 
 const UUID_SECRET = '644b2ac3-0797-4ec6-9537-cb5c0af9caf9';
 const OFFICIAL_BODY =
@@ -92,6 +100,15 @@ test('one changed byte of the body is refused', () => {
       assert.match(refusal(() => verify(bytes, HEADERS, NEW_SECRET, AT_NOW)).code, /^(signature_mismatch|body_reserialised)$/);
     }),
   );
+});
+
+test('a body that is no event can have its signature verified alone', () => {
+  const body = 'eyJhbGciOiJSU0EtT0FFUC0yNTYifQ.a.b.c.d';
+  const headers = sign(body, NEW_SECRET, { id: ID, timestamp: NOW / 1000 });
+  verifySignature(body, headers, NEW_SECRET, AT_NOW);
+  refuses('body_not_an_event', /no event/, () => verify(body, headers, NEW_SECRET, AT_NOW));
+  refuses('signature_mismatch', /./, () => verifySignature(`${body}x`, headers, NEW_SECRET, AT_NOW));
+  refuses('timestamp_too_old', /./, () => verifySignature(body, headers, NEW_SECRET, { now: NOW + 301_000 }));
 });
 
 test('rotation: both signatures are sent, newest first and without a space, and either secret verifies', () => {

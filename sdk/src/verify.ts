@@ -37,6 +37,24 @@ export function verify(
   secrets: string | readonly string[],
   options: VerifyOptions = {},
 ): WebhookEvent {
+  return readEvent(check(rawBody, headers, secrets, options).text);
+}
+
+/**
+ * Verifies the signatures alone, for bodies that are no event as they arrive: those of an encrypted webhook
+ * (`content-type: application/jose`). Decrypt after it, and read the event with `parseEvent`. Arguments and errors are
+ * those of {@link verify}.
+ */
+export function verifySignature(
+  rawBody: string | Uint8Array,
+  headers: WebhookHeaders,
+  secrets: string | readonly string[],
+  options: VerifyOptions = {},
+): void {
+  check(rawBody, headers, secrets, options);
+}
+
+function check(rawBody: string | Uint8Array, headers: WebhookHeaders, secrets: string | readonly string[], options: VerifyOptions): Body {
   const now = options.now ?? Date.now();
   const toleranceMs = options.toleranceMs ?? TOLERANCE_MS;
   if (!Number.isFinite(now)) throw new WebhookVerificationError('option_invalid', 'The option now must be epoch milliseconds.');
@@ -51,7 +69,7 @@ export function verify(
 
   checkSignatures(signatures, read.keys, body);
   if (signatures.standard !== undefined) checkTimestamp(Number(signatures.standard.timestamp) * 1000, now, toleranceMs);
-  return readEvent(body.text);
+  return body;
 }
 
 function readBody(rawBody: unknown): Body {

@@ -266,5 +266,19 @@ suite('failure', () => {
     assert.equal(errorFailure(new TargetRefused('no')).class, 'guard');
     assert.equal(errorFailure(new AggregateError([Object.assign(new Error(), { code: 'ECONNREFUSED' })])).class, 'refused');
     assert.equal(errorFailure(null).class, 'connection');
+    const tls: Record<string, RegExp> = {
+      UNABLE_TO_VERIFY_LEAF_SIGNATURE: /intermediate/,
+      CERT_NOT_YET_VALID: /not valid yet/,
+      CERT_REVOKED: /revoked/,
+      ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: /client certificate/,
+      ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE: /nothing that both sides speak/,
+      ERR_SSL_TLSV1_UNRECOGNIZED_NAME: /does not know this host name/,
+      ERR_SSL_NO_IDEA: /after it was set up/,
+    };
+    for (const [code, sentence] of Object.entries(tls)) {
+      const failure = errorFailure(Object.assign(new Error(), { code }));
+      assert.equal(failure.class, 'tls', code);
+      assert.match(failure.message, sentence);
+    }
   });
 });

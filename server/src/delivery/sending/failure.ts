@@ -112,7 +112,10 @@ const BEFORE_ANSWER: FailureContext = { phase: 'answer', certificate: null };
 export function errorFailure(error: unknown, { phase, certificate }: FailureContext = BEFORE_ANSWER): Failure {
   const code = codeOf(error);
   return (
-    networkFailure(code, error, phase) ?? certificateFailure(code, certificate) ?? tlsFailure(code, phase) ?? otherFailure(code, phase)
+    networkFailure(code, error, phase) ??
+    certificateFailure(code, certificate) ??
+    tlsFailure(code, phase) ??
+    otherFailure(code, error, phase)
   );
 }
 
@@ -178,7 +181,7 @@ function proxySentence(error: unknown): string {
   return `The proxy through which webhooks leave ${said}: ask the operator to look at it.`;
 }
 
-function otherFailure(code: string, phase: AttemptPhase): Failure {
+function otherFailure(code: string, error: unknown, phase: AttemptPhase): Failure {
   if (code === 'UND_ERR_HEADERS_OVERFLOW' || code === 'HPE_HEADER_OVERFLOW') {
     return { class: 'protocol', message: "The answer's headers are longer than 16 KiB: answer with 200 and few headers." };
   }
@@ -188,11 +191,13 @@ function otherFailure(code: string, phase: AttemptPhase): Failure {
       message: "The answer's body is not as long as its content-length says: correct the receiver, or a proxy before it.",
     };
   }
-  if (/^(HPE_|UND_ERR_HEADERS|UND_ERR_RES|UND_ERR_RESPONSE)/.test(code)) {
+  // The parser's errors mostly have no code (undici 8.12), and a reason of its own words.
+  const reason = error instanceof Error && error.name === 'HTTPParserError' ? error.message : code;
+  if (reason !== code || /^(HPE_|UND_ERR_HEADERS|UND_ERR_RES|UND_ERR_RESPONSE)/.test(code)) {
     const part = phase === 'body' ? 'The body of the answer' : 'The answer';
     return {
       class: 'protocol',
-      message: `${part} is not valid HTTP/1.1 (${code}): is this the port of a web server, and should the URL begin with https?`,
+      message: `${part} is not valid HTTP/1.1 (${reason}): is this the port of a web server, and should the URL begin with https?`,
     };
   }
   return { class: 'connection', message: `The connection failed${code ? ` (${code})` : ''}: check the receiver and the network between.` };
