@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { StatusCode } from './connector.ts';
-import { defaultInfo, describe, isStatusCode, knownInfos, worstStatus } from './statuses.ts';
+import { defaultInfo, describe, isStatusCode, knownInfos, statusOf, worstOf, worstStatus } from './statuses.ts';
 
 const statuses: StatusCode[] = [0, -2, -3, 402, 429, 1003, 1005, 1007, 1009, 1010, 1099, 1100];
 
@@ -28,6 +28,36 @@ test('the worst status that somebody can act on stands for the item', () => {
   assert.equal(worstStatus([1003, 1007]), 1007);
   assert.equal(worstStatus([0, 1005, 1009]), 0);
   assert.equal(worstStatus([1005, 1003, 1009]), 1003);
+});
+
+test('every info that the contract lists has a sentence of its own in each language', () => {
+  for (const status of [402, 429, 1003, 1005, 1010] as const) {
+    for (const info of knownInfos[status]) {
+      for (const language of ['en', 'fr'] as const) {
+        assert.notEqual(describe(status, info, language), describe(status, null, language), `${status} ${info} ${language}`);
+      }
+    }
+  }
+});
+
+test('an item says what its worst account says', () => {
+  assert.deepEqual(worstOf([]), { status: 0, info: 'OK' });
+  assert.deepEqual(
+    worstOf([
+      { status: 0, info: 'OK' },
+      { status: 1003, info: 'BANK_IS_DOWN' },
+      { status: 1005, info: 'CLOSED_ACCOUNT' },
+    ]),
+    { status: 1003, info: 'BANK_IS_DOWN' },
+  );
+  assert.deepEqual(worstOf([{ status: 1003, info: null }]), { status: 1003, info: 'CNT_CRASH' });
+  assert.deepEqual(worstOf([{ status: 1005, info: 'CLOSED_ACCOUNT' }]), { status: 0, info: 'OK' });
+});
+
+test('a bank that wants a new password is 430 of older versions, and 429 here', () => {
+  assert.deepEqual(statusOf(430), { status: 429, info: 'CREDS_UPDATE_MESSAGE' });
+  assert.deepEqual(statusOf(1010), { status: 1010, info: 'OTP_REQUIRED' });
+  assert.equal(statusOf(431), null);
 });
 
 test('a status without an info takes the first known one', () => {

@@ -75,6 +75,78 @@ const OF_INFO: Readonly<Record<string, Sentence>> = {
     en: "Your bank asks you to sign a contract. Please sign in to your bank's site.",
     fr: 'Votre banque vous demande de signer un contrat. Connectez-vous à son site.',
   },
+  INVALID_CREDS: {
+    en: 'Your login or your password is wrong.',
+    fr: 'Votre identifiant ou votre mot de passe est incorrect.',
+  },
+  INACTIVE_CREDS: {
+    en: "Your access to your bank is not active. Please sign in to your bank's site to activate it.",
+    fr: "Votre accès à votre banque n'est pas actif. Connectez-vous à son site pour l'activer.",
+  },
+  ACCOUNT_TO_ACTIVATE: {
+    en: 'Your bank asks you to activate your account on its site.',
+    fr: "Votre banque vous demande d'activer votre compte sur son site.",
+  },
+  PHONE_NB_TO_CONFIRM: {
+    en: 'Your bank asks you to confirm your phone number on its site.',
+    fr: 'Votre banque vous demande de confirmer votre numéro de téléphone sur son site.',
+  },
+  INFORMATION_TO_REVIEW: {
+    en: 'Your bank has information for you to review on its site.',
+    fr: 'Votre banque a des informations à vous faire vérifier sur son site.',
+  },
+  SMTH_TO_VALIDATE: {
+    en: 'Your bank asks you to validate something on its site.',
+    fr: 'Votre banque vous demande une validation sur son site.',
+  },
+  OTP_REGISTRATION_TO_DO: {
+    en: 'Your bank asks you to register for strong authentication on its site.',
+    fr: "Votre banque vous demande d'activer l'authentification forte sur son site.",
+  },
+  KYC_TO_FILL: {
+    en: 'Your bank asks you to fill in a form about yourself on its site.',
+    fr: 'Votre banque vous demande de remplir un questionnaire de connaissance client sur son site.',
+  },
+  AMLCFT_DATA_TO_CONFIRM: {
+    en: 'Your bank asks you to confirm information that the law requires, on its site.',
+    fr: 'Votre banque vous demande de confirmer sur son site des informations exigées par la loi.',
+  },
+  PHONE_NB_TO_SET: {
+    en: 'Your bank asks you for your phone number on its site.',
+    fr: 'Votre banque vous demande de renseigner votre numéro de téléphone sur son site.',
+  },
+  PERSO_DATA_TO_CONFIRM: {
+    en: 'Your bank asks you to confirm your personal data on its site.',
+    fr: 'Votre banque vous demande de confirmer vos données personnelles sur son site.',
+  },
+  FORM_TO_FILL: {
+    en: 'Your bank asks you to fill in a form on its site.',
+    fr: 'Votre banque vous demande de remplir un formulaire sur son site.',
+  },
+  READONLY_ACCESS_TO_CREATE: {
+    en: 'Your bank asks you to create an access for consultation on its site.',
+    fr: 'Votre banque vous demande de créer un accès en consultation sur son site.',
+  },
+  CANNOT_ACCESS_SERVICES: {
+    en: 'Your bank does not give you access to its online services. Please contact it.',
+    fr: 'Votre banque ne vous donne pas accès à ses services en ligne. Veuillez la contacter.',
+  },
+  NO_ONLINE_ACCESS: {
+    en: 'You have no online access at this bank. Please ask your bank for one.',
+    fr: "Vous n'avez pas d'accès en ligne dans cette banque. Veuillez lui en demander un.",
+  },
+  CREDS_UPDATE_MESSAGE: {
+    en: 'Your bank asks you for a new password. Please change it on its site, then enter it here.',
+    fr: 'Votre banque vous demande un nouveau mot de passe. Changez-le sur son site, puis saisissez-le ici.',
+  },
+  UNLOCK_OTP_IN_APP: {
+    en: 'Your bank asks you to unlock strong authentication in its app.',
+    fr: "Votre banque vous demande de débloquer l'authentification forte dans son application.",
+  },
+  CNT_CRASH: {
+    en: "We could not read your bank's answer. Please try again later.",
+    fr: "Nous n'avons pas pu lire la réponse de votre banque. Veuillez réessayer plus tard.",
+  },
   BANK_IS_DOWN: { en: "Your bank's interface is down for now.", fr: "L'interface de votre banque est indisponible pour le moment." },
   OTP_NOT_SUPPORTED: {
     en: "This bank's way of authenticating is not supported.",
@@ -143,6 +215,15 @@ export function isStatusCode(value: number): value is StatusCode {
   return Object.hasOwn(knownInfos, value);
 }
 
+/** The bank wants a new password: listed by older versions of the wire, and told as 429 by this one. */
+const PASSWORD_ROTATION = 430;
+
+/** A status as banks and older versions name it, in the words of this one; null where there is none. */
+export function statusOf(code: number): { status: StatusCode; info: string | null } | null {
+  if (code === PASSWORD_ROTATION) return { status: 429, info: 'CREDS_UPDATE_MESSAGE' };
+  return isStatusCode(code) ? { status: code, info: defaultInfo(code) } : null;
+}
+
 /** `status_code_description`: a sentence for the end user, or null where nothing is wrong (0) or nothing is known yet (-2, -3). */
 export function describe(status: StatusCode, info: string | null, language: StatusLanguage): string | null {
   if (status === 0 || status === -2 || status === -3) return null;
@@ -158,5 +239,14 @@ const URGENCY = [402, 429, 1010, 1100, 1007, 1099, 1003, -3, -2] as const satisf
  * account, so that one dead account of many leaves the item healthy. No account at all is 0.
  */
 export function worstStatus(accountStatuses: readonly StatusCode[]): StatusCode {
-  return URGENCY.find((status) => accountStatuses.includes(status)) ?? 0;
+  return worstOf(accountStatuses.map((status) => ({ status, info: null }))).status;
+}
+
+/** The same, with what its first account says of it. */
+export function worstOf<T extends { status: StatusCode; info: string | null }>(
+  accounts: readonly T[],
+): { status: StatusCode; info: string | null } {
+  const status = URGENCY.find((urgent) => accounts.some((account) => account.status === urgent)) ?? 0;
+  const info = accounts.find((account) => account.status === status && account.info !== null)?.info;
+  return { status, info: status === 0 ? defaultInfo(0) : (info ?? defaultInfo(status)) };
 }

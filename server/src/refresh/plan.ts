@@ -6,7 +6,7 @@ import type { PendingTransition } from '../access/applications.ts';
 import type { AccountRecord } from '../accounts/accounts.ts';
 import type { Money } from '../base/money.ts';
 import type { CalendarDate, ObservedAccount, StatusCode } from '../connectors/connector.ts';
-import { defaultInfo, worstStatus } from '../connectors/statuses.ts';
+import { defaultInfo, worstOf } from '../connectors/statuses.ts';
 import type { EventDraft } from '../events/catalogue.ts';
 import type { Item } from '../items/items.ts';
 import type { TransactionRecord } from '../transactions/transactions.ts';
@@ -131,10 +131,10 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
     if (missing.deleted && before.deletedAt === null) live.deleted.push({ type: 'item.account.deleted', ...owner, accountId: record.id });
   }
 
-  const status: StatusCode = decisions.anomaly
-    ? 1003
-    : worstStatus(accounts.filter(({ record }) => record.deletedAt === null).map(({ record }) => record.status as StatusCode));
-  const statusCodeInfo = defaultInfo(status);
+  const listed = accounts.filter(({ record }) => record.deletedAt === null);
+  const { status, info: statusCodeInfo } = decisions.anomaly
+    ? { status: 1003 as const, info: defaultInfo(1003) }
+    : worstOf(listed.map(({ record }) => ({ status: record.status as StatusCode, info: record.statusCodeInfo })));
   const fullRefresh = input.phase !== 'incremental' && historyComplete && status === 0;
   const refreshedDraft: EventDraft = {
     type: 'item.refreshed',

@@ -13,7 +13,12 @@ const STATEMENTS_KEPT = 500;
 /** After this long of transactions without a pause the event loop has its turn: requests and deliveries wait for it. */
 const TURN_MS = 10;
 
-type Queued = { work: (tx: Writer) => Promise<unknown>; resolve: (value: unknown) => void; reject: (error: unknown) => void };
+type Queued = {
+  work: (tx: Writer) => Promise<unknown>;
+  durable: boolean;
+  resolve: (value: unknown) => void;
+  reject: (error: unknown) => void;
+};
 
 /** Opens the embedded database. Reads go through a second, read-only connection, so that they see committed data only. */
 export function openSqlite(file: string): Storage {
@@ -25,6 +30,7 @@ export function openSqlite(file: string): Storage {
   const read = statements(reading);
   const queue: Queued[] = [];
   let draining = false;
+  let waitsForDisk = true;
   let turnedAt = performance.now();
 
   /** A handle for one transaction: code that outlives its transaction must not write into the next. */
@@ -63,6 +69,12 @@ export function openSqlite(file: string): Storage {
       }
       const group = queue.splice(0, GROUP_SIZE);
       const settled: (() => void)[] = [];
+      const durable = group.some((queued) => queued.durable);
+      if (durable !== waitsForDisk) {
+        // In WAL, NORMAL leaves out the wait at a commit and nothing else: what was written stays in its order.
+        writing.exec(`pragma synchronous = ${durable ? 'full' : 'normal'}`);
+        waitsForDisk = durable;
+      }
       try {
         writing.exec('begin immediate');
         for (const { work, resolve, reject } of group) {
@@ -95,9 +107,9 @@ export function openSqlite(file: string): Storage {
     engine: 'sqlite',
     all: async <T>(query: Sql) => read(render(query, '?')).all<T>(query.values),
     first: async <T>(query: Sql) => read(render(query, '?')).first<T>(query.values),
-    transaction: <T>(work: (tx: Writer) => Promise<T>) =>
+    transaction: <T>(work: (tx: Writer) => Promise<T>, options = { durable: true }) =>
       new Promise<T>((resolve, reject) => {
-        queue.push({ work, resolve: resolve as (value: unknown) => void, reject });
+        queue.push({ work, durable: options.durable, resolve: resolve as (value: unknown) => void, reject });
         if (!draining) queueMicrotask(() => draining || void drain());
       }),
     forUpdate: sqlText(''),

@@ -110,6 +110,25 @@ eachEngine('storage', (open) => {
   });
 });
 
+test('commits that need not wait for the disk are as whole and as visible as the others', async (t) => {
+  const storage = await openEngine('sqlite', t);
+  const synchronous = () => storage.transaction((tx) => tx.first<{ synchronous: number }>(sql`pragma synchronous`), { durable: false });
+  const add = (name: string, durable: boolean) =>
+    storage.transaction((tx) => tx.run(sql`insert into counters (name, value) values (${name}, 1)`), { durable });
+  await add('lazy', false);
+  assert.equal((await synchronous())!.synchronous, 1);
+  await Promise.all([add('with another', false), add('durable', true)]);
+  const names = await storage.all<{ name: string }>(sql`select name from counters where value = 1 order by name`);
+  assert.deepEqual(
+    names.map(({ name }) => name),
+    ['durable', 'lazy', 'with another'],
+  );
+  await assert.rejects(
+    storage.transaction(async (tx) => tx.run(sql`insert into counters (name, value) values ('lazy', 2)`), { durable: false }),
+  );
+  assert.equal((await storage.transaction((tx) => tx.first<{ synchronous: number }>(sql`pragma synchronous`)))!.synchronous, 2);
+});
+
 test('SQLite trips over a transaction that waits for a timer, and goes on', async (t) => {
   const storage = await openEngine('sqlite', t);
   let outlived = () => {};

@@ -1,6 +1,7 @@
 /** What the login typed at the Demo Bank asks for (contract, section 7.1). The password never matters. */
+import { DAY_MS } from '../../base/clock.ts';
 import type { Authentication, AuthenticationRequest, Challenge, Failure, Json } from '../connector.ts';
-import { defaultInfo, isStatusCode } from '../statuses.ts';
+import { statusOf } from '../statuses.ts';
 
 type Outcome = 'success' | 'otp' | 'otp_fail' | 'app2app' | 'app2app_expiry' | Failure;
 
@@ -38,7 +39,9 @@ export function outcomeOf(login: string, refreshIndex: number): Outcome {
 }
 
 /** What the item keeps once its user has passed a challenge: the consent under which it is refreshed unattended. */
-const CONSENT: Json = { consent: true };
+const CONSENT = { consent: true };
+/** As long as a strong authentication is good for under PSD2. */
+export const CONSENT_DAYS = 180;
 
 /** Unattended, `otp` and `app2app` succeed where a consent is kept, and end in 1010 where none is. Attended, each asks every time. */
 export function answerLogin(request: AuthenticationRequest, session: Json): Authentication {
@@ -47,7 +50,7 @@ export function answerLogin(request: AuthenticationRequest, session: Json): Auth
   if (typeof outcome !== 'string') return outcome;
   if (outcome === 'success') return { kind: 'authenticated', session };
   if (request.attended) return ask({ challenge: outcome, attempts: 0 });
-  const consents = (outcome === 'otp' || outcome === 'app2app') && JSON.stringify(request.kept) === JSON.stringify(CONSENT);
+  const consents = (outcome === 'otp' || outcome === 'app2app') && isConsent(request.kept, request.now);
   return consents ? { kind: 'authenticated', session } : SCA_MISSING;
 }
 
@@ -59,13 +62,13 @@ function answerChallenge(request: AuthenticationRequest, answer: { state: Json; 
   switch (state.challenge) {
     case 'otp':
       if (waitedMs >= CODE_LIFETIME_MS) return SCA_MISSING;
-      return hasCode(answer.code) ? { kind: 'authenticated', session, keep: CONSENT } : ask(state);
+      return hasCode(answer.code) ? consented(session, request.now) : ask(state);
     case 'otp_fail':
       if (waitedMs >= CODE_LIFETIME_MS) return SCA_MISSING;
       if (!hasCode(answer.code)) return ask(state);
       return attempts >= CODE_ATTEMPTS ? SCA_MISSING : { ...ask({ ...state, attempts }), wrongAnswer: true };
     case 'app2app':
-      if (waitedMs >= APPROVED_AFTER_MS || attempts >= APPROVED_AFTER_POLLS) return { kind: 'authenticated', session, keep: CONSENT };
+      if (waitedMs >= APPROVED_AFTER_MS || attempts >= APPROVED_AFTER_POLLS) return consented(session, request.now);
       return ask({ ...state, attempts });
     case 'app2app_expiry': {
       const expired = waitedMs >= EXPIRING_APP_LIFETIME_MS || attempts * APP_POLL_MS >= EXPIRING_APP_LIFETIME_MS;
@@ -74,6 +77,17 @@ function answerChallenge(request: AuthenticationRequest, answer: { state: Json; 
     default:
       return state.challenge satisfies never;
   }
+}
+
+function consented(session: Json, now: number): Authentication {
+  const until = now + CONSENT_DAYS * DAY_MS;
+  return { kind: 'authenticated', session, keep: { ...CONSENT, until }, consentExpiresAt: until };
+}
+
+/** One without an end is older than the ends of consents. */
+function isConsent(kept: Json, now: number): boolean {
+  if (kept === null || typeof kept !== 'object' || Array.isArray(kept) || kept.consent !== true) return false;
+  return typeof kept.until !== 'number' || now < kept.until;
 }
 
 function ask(state: ChallengeState): Authentication & { kind: 'challenge' } {
@@ -108,9 +122,9 @@ const STATUS_LOGIN = /^(\d{3,4})(?:_([A-Za-z0-9_]+))?$/;
 
 function failureOf(step: string): Failure | null {
   const match = STATUS_LOGIN.exec(step);
-  const status = Number(match?.[1]);
-  if (!match || !isStatusCode(status)) return null;
-  return { kind: 'failed', status, info: match[2]?.toUpperCase() ?? defaultInfo(status) };
+  const said = match && statusOf(Number(match[1]));
+  if (!said) return null;
+  return { kind: 'failed', status: said.status, info: match[2]?.toUpperCase() ?? said.info };
 }
 
 function readState(state: Json): ChallengeState | null {
