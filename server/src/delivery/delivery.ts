@@ -7,23 +7,22 @@ import { LANES } from '../events/log.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Vault } from '../vault/vault.ts';
+import { createAttendance } from './channels/attendance.ts';
 import { createBook } from './channels/book.ts';
-import { type Channel, createChannels, PARKED_MAX } from './channels/channels.ts';
+import { type Channel, createChannels } from './channels/channels.ts';
 import { createDue } from './channels/due.ts';
 import { afterFailure } from './channels/retry.ts';
 import { createCatchUp } from './lanes/catch-up.ts';
-import { close, fallBehind, forget, skipThrough } from './lanes/lagging.ts';
 import type { Job, Lane, Outcome, Result } from './lanes/lane.ts';
 import { createLeases } from './lanes/lease.ts';
 import { createOwnership } from './lanes/ownership.ts';
 import { createTail } from './lanes/tail.ts';
+import { createRecorder } from './settling/recorder.ts';
 import type { Place } from './settling/settle.ts';
 import { createSettler, UNFLUSHED_MAX } from './settling/settler.ts';
 
 /** One statement a second when idle; also how soon another process's changes are noticed. */
 const HEARTBEAT_MS = 1_000;
-/** A delivery that is queued or under way for longer no longer holds its lane back: its endpoint lags there. */
-const LIVE_MAX_MS = 2_000;
 /** What is under way at a stop may end within this time; then it is broken off, and sent again by the next start. */
 const DRAIN_MS = 2_000;
 
@@ -97,139 +96,44 @@ export function startDelivery(options: DeliveryOptions): Delivery {
 
   const book = createBook();
   const channels = createChannels({
-    ...options,
-    book,
-    maySend,
-    onHeld,
-    onOutcome,
+    ...{ ...options, book, maySend, onOutcome },
+    onHeld: (channel, job) => recorder.held(channel, job),
     onRoom: () => tail.hand(),
     onThirst: (channel) => catchUp.want(channel),
   });
   const leases = createLeases({ storage, owner, monotonicMs, onLost: () => ownership.doubt() });
   const settler = createSettler({ storage, clock, owner, lanes, onSettled, onTrouble, onLaneLost: () => ownership.renew() });
+  const reload = () => attendance.reload();
+  const want = (channel: Channel) => catchUp.want(channel);
   const catchUp = createCatchUp({ storage, channels, monotonicMs, reload, onTrouble });
-  const tail = createTail({ storage, lanes, channels, monotonicMs, reload, onBehind: (channel) => catchUp.want(channel), onTrouble });
-  const drop = (job: Job, endpointId: string) => record({ job, endpointId, outcome: null, park: null });
-  const wait = (job: Job, endpointId: string) =>
-    record({ job, endpointId, outcome: null, park: { state: 'waiting', attempts: job.attempts, dueAt: null } });
-  const due = createDue({ storage, clock, lanes, channels, book, monotonicMs, mayClaim: maySend, drop, wait, onTrouble });
+  const tail = createTail({ storage, lanes, channels, monotonicMs, reload, onBehind: want, onTrouble });
+  const recorder = createRecorder({ lanes, channels, book, settler, due: () => due, onRelief: want });
+  const due = createDue({ storage, clock, lanes, channels, book, monotonicMs, mayClaim: maySend, ...recorder, onTrouble });
+  const attendance = createAttendance({ lanes, channels, book, settler, recorder, due, monotonicMs, want });
   const ownership = createOwnership({
-    ...{ storage, log, leases, lanes, lanesMax: LANES, channels, book, monotonicMs, reload, onLost },
+    ...{ storage, log, leases, lanes, lanesMax: LANES, channels, book, monotonicMs, reload },
     mayAcquire: () => !stopping,
-    onTaken(lane, stranded) {
-      for (const place of stranded) settler.release({ lane, ...place });
-      for (const channel of channels.all()) skip(channel, [lane]);
-      due.note(0);
-    },
+    onTaken: attendance.taken,
+    onLost: attendance.lost,
   });
-
-  /** The one way in which a delivery comes to rest: what waited for it goes on, and its rows follow with the next flush. */
-  function record(result: Result) {
-    const { job, endpointId, park } = result;
-    const { lane, event } = job;
-    if (lane.lost) return;
-    if (!job.parked) close(job);
-    const row = { lane: lane.number, endpointId, itemId: event.itemId, seq: event.seq };
-    if (park !== null && park.state !== 'dead') book.add(row);
-    else if (job.parked) {
-      book.remove(row);
-      const next = event.itemId === null ? undefined : book.head(lane.number, endpointId, event.itemId);
-      if (next !== undefined && !channels.get(endpointId)?.claims.has(`${lane.number}/${next}`)) {
-        settler.release({ lane, endpointId, seq: next });
-      }
-    }
-    settler.add(result);
-    const channel = channels.get(endpointId);
-    if (channel) count(channel);
-  }
-
-  /** A node has its share of what may be parked: as much as it has of the lanes. */
-  function count(channel: Channel) {
-    const size = book.size(channel.endpoint.id);
-    const most = (PARKED_MAX * lanes.size) / LANES;
-    if (channel.crowded && size < most / 2) {
-      channel.crowded = false;
-      catchUp.want(channel);
-    } else if (size > most) channel.crowded = true;
-  }
 
   function onOutcome(channel: Channel, job: Job, outcome: Outcome) {
     if (abandoned) return;
     const endpointId = channel.endpoint.id;
-    if (channel.gone) drop(job, endpointId);
-    else if (outcome.failure === null) record({ job, endpointId, outcome, park: null });
+    if (channel.gone) recorder.drop(job, endpointId);
+    else if (outcome.failure === null) recorder.record({ job, endpointId, outcome, park: null });
     else {
       const attempts = job.attempts + 1;
-      record({
-        job,
-        endpointId,
-        outcome,
-        park: { attempts, ...afterFailure(attempts, clock.now(), random(), channel.endpoint.retryDelaysMs ?? undefined) },
-      });
+      const next = afterFailure(attempts, clock.now(), random(), channel.endpoint.retryDelaysMs ?? undefined);
+      recorder.record({ job, endpointId, outcome, park: { attempts, ...next } });
       if (outcome.failure.class === 'gone' && channel.enabled) {
         channel.enabled = false;
         settler.disable(endpointId);
-        letGo(channel);
+        attendance.letGo(channel);
         log.warn({ endpoint: endpointId }, 'webhook disabled: its receiver answered 410');
       }
     }
     if (stopping && underWay() <= 1) queueMicrotask(() => onIdle?.());
-  }
-
-  /** It waits behind an older one of its item, which is parked. */
-  function onHeld(channel: Channel, job: Job) {
-    const endpointId = channel.endpoint.id;
-    const { number: lane } = job.lane;
-    if (job.parked) due.unclaim(channel, [job]);
-    else if (book.has({ lane, endpointId, itemId: job.event.itemId, seq: job.event.seq })) close(job);
-    else wait(job, endpointId);
-  }
-
-  /** Nothing waits in its queue any more: it lags where it has something to come, and its retries are due again later. */
-  function letGo(channel: Channel) {
-    const { queue } = channel;
-    for (const lane of lanesOf(channel)) fallBehind(channel, lane, { drop: true });
-    const parked = queue.take(() => true).filter((job) => job.parked && !job.lane.lost);
-    due.unclaim(channel, parked);
-    const endpointId = channel.endpoint.id;
-    for (const { lane, event } of parked) {
-      // One that waited behind an older one may be its item's oldest by now, and has no time of its own.
-      const isHead = event.itemId === null || book.head(lane.number, endpointId, event.itemId) === event.seq;
-      if (isHead) settler.release({ lane, endpointId, seq: event.seq });
-    }
-  }
-
-  /** Those of the jobs that have not been parked. */
-  function lanesOf({ queue }: Channel, which: (job: Job) => boolean = () => true): Set<Lane> {
-    const found = new Set<Lane>();
-    for (const job of queue.jobs()) if (!job.parked && !job.lane.lost && which(job)) found.add(job.lane);
-    return found;
-  }
-
-  function forgetChannel(channel: Channel) {
-    for (const lane of lanesOf(channel)) fallBehind(channel, lane);
-    forget(channel);
-    for (const job of channel.queue.take(() => true)) drop(job, channel.endpoint.id);
-    book.forgetEndpoint(channel.endpoint.id);
-    settler.forget(channel.endpoint.id);
-  }
-
-  /** Its owner wants nothing of what came before it was enabled. */
-  function skip(channel: Channel, among: Iterable<Lane>) {
-    const { id, skipThrough: positions } = channel.endpoint;
-    if (!positions) return;
-    for (const lane of among) {
-      const through = positions[lane.number] ?? 0;
-      const waiting = book.upTo(lane.number, id, through).filter(({ seq }) => !channel.claims.has(`${lane.number}/${seq}`));
-      for (const row of waiting) book.remove(row);
-      skipThrough(
-        channel,
-        lane,
-        through,
-        waiting.map(({ seq }) => seq),
-      );
-    }
-    count(channel);
   }
 
   function onSettled(results: readonly Result[], released: readonly Place[]) {
@@ -249,37 +153,11 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     void due.check();
   }
 
-  async function reload() {
-    const { enabled, removed, unordered, skipping } = await channels.reload();
-    for (const channel of removed) forgetChannel(channel);
-    for (const channel of unordered) settler.revive(channel.endpoint.id);
-    for (const channel of skipping) skip(channel, lanes.values());
-    for (const channel of channels.all()) tend(channel);
-    if (enabled.length + unordered.length > 0) due.note(0);
-  }
-
-  /** Brings the channel in line with its gate and with the time. */
-  function tend(channel: Channel) {
-    const rests = channel.gate.mustLag();
-    if (rests && channel.queue.size > 0) letGo(channel);
-    const before = monotonicMs() - LIVE_MAX_MS;
-    for (const lane of lanesOf(channel, (job) => job.lag === null && job.queuedAt <= before)) fallBehind(channel, lane);
-    const sends = !rests && channel.gate.maySend();
-    if (sends && !channel.sends) due.note(0);
-    channel.sends = sends;
-    catchUp.want(channel);
-  }
-
-  function onLost(lane: Lane) {
-    due.forgetLane(lane);
-    for (const channel of channels.all()) channel.queue.take((job) => job.lane === lane);
-  }
-
   async function beat() {
     await ownership.renew();
     if (troubled) log.info({}, 'delivery goes on');
     troubled = false;
-    for (const channel of channels.all()) tend(channel);
+    for (const channel of channels.all()) attendance.tend(channel);
     await settler.flush();
     for (const channel of channels.all()) channel.queue.kick();
     tail.hand();
