@@ -7,12 +7,16 @@ import { LANES } from '../events/log.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Vault } from '../vault/vault.ts';
+import { announce } from './channels/announce.ts';
+import { answerOf, parkAfter } from './channels/answers.ts';
 import { createAttendance } from './channels/attendance.ts';
 import { createBook } from './channels/book.ts';
 import { type Channel, createChannels } from './channels/channels.ts';
+import { createCircuits, type Raised } from './channels/circuits.ts';
 import { createDue } from './channels/due.ts';
-import { afterFailure } from './channels/retry.ts';
+import { createProbing } from './channels/probing.ts';
 import { createCatchUp } from './lanes/catch-up.ts';
+import { createHints, readHint } from './lanes/hints.ts';
 import type { Job, Lane, Outcome, Result } from './lanes/lane.ts';
 import { createLeases } from './lanes/lease.ts';
 import { createOwnership } from './lanes/ownership.ts';
@@ -90,49 +94,60 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   let abandoned = false;
   let troubled = false;
   let woken = false;
+  let nodes = 0;
   let onIdle: (() => void) | null = null;
 
   const maySend = () => !stopping && !troubled && settler.unflushed < UNFLUSHED_MAX && monotonicMs() < ownership.sendUntil;
 
   const book = createBook();
+  const circuits = createCircuits({ storage, clock, raise: announce, onRaised, onTrouble });
   const channels = createChannels({
-    ...{ ...options, book, maySend, onOutcome },
+    ...{ ...options, book, circuits, monotonicMs, maySend, onOutcome },
+    lanesOwned: () => lanes.size,
     onHeld: (channel, job) => recorder.held(channel, job),
     onRoom: () => tail.hand(),
     onThirst: (channel) => catchUp.want(channel),
   });
-  const leases = createLeases({ storage, owner, monotonicMs, onLost: () => ownership.doubt() });
-  const settler = createSettler({ storage, clock, owner, lanes, onSettled, onTrouble, onLaneLost: () => ownership.renew() });
+  const hints = createHints({ storage, owner, others: () => nodes > 1 });
+  const leases = createLeases({ storage, owner, monotonicMs, onHint, onLost: () => ownership.doubt() });
+  const settler = createSettler({
+    ...{ storage, clock, owner, lanes, onSettled, onTrouble, before: circuits.flush },
+    onLaneLost: () => ownership.renew(),
+  });
   const reload = () => attendance.reload();
   const want = (channel: Channel) => catchUp.want(channel);
   const catchUp = createCatchUp({ storage, channels, monotonicMs, reload, onTrouble });
   const tail = createTail({ storage, lanes, channels, monotonicMs, reload, onBehind: want, onTrouble });
   const recorder = createRecorder({ lanes, channels, book, settler, due: () => due, onRelief: want });
   const due = createDue({ storage, clock, lanes, channels, book, monotonicMs, mayClaim: maySend, ...recorder, onTrouble });
-  const attendance = createAttendance({ lanes, channels, book, settler, recorder, due, monotonicMs, want });
+  const probing = createProbing({ storage, clock, monotonicMs, lanes, channels, circuits, maySend, settler, recorder, onTrouble });
+  const attendance = createAttendance({ lanes, channels, book, circuits, probing, settler, recorder, due, monotonicMs, want });
   const ownership = createOwnership({
     ...{ storage, log, leases, lanes, lanesMax: LANES, channels, book, monotonicMs, reload },
     mayAcquire: () => !stopping,
     onTaken: attendance.taken,
     onLost: attendance.lost,
+    onLeaving: attendance.lost,
+    flush: settler.flush,
+    onTrouble,
+    async onRenewed({ healthVersion, nodes: count }) {
+      nodes = count;
+      if (healthVersion !== null) await circuits.refresh(healthVersion);
+    },
   });
 
   function onOutcome(channel: Channel, job: Job, outcome: Outcome) {
     if (abandoned) return;
     const endpointId = channel.endpoint.id;
     if (channel.gone) recorder.drop(job, endpointId);
-    else if (outcome.failure === null) recorder.record({ job, endpointId, outcome, park: null });
     else {
-      const attempts = job.attempts + 1;
-      const next = afterFailure(attempts, clock.now(), random(), channel.endpoint.retryDelaysMs ?? undefined);
-      recorder.record({ job, endpointId, outcome, park: { attempts, ...next } });
-      if (outcome.failure.class === 'gone' && channel.enabled) {
-        channel.enabled = false;
-        settler.disable(endpointId);
-        attendance.letGo(channel);
-        log.warn({ endpoint: endpointId }, 'webhook disabled: its receiver answered 410');
-      }
+      const { health, raised, costsAttempt } = circuits.observe(endpointId, answerOf(outcome), job.source === 'probe');
+      const failed = { costsAttempt, health, delaysMs: channel.endpoint.retryDelaysMs, now: clock.now(), random };
+      recorder.record({ job, endpointId, outcome, park: outcome.failure === null ? null : parkAfter(job, failed) });
+      if (raised.some(({ kind }) => kind === 'disabled')) channel.enabled = false;
+      if (raised.length > 0) attendance.tend(channel);
     }
+    if (job.lane.leavingSince !== null) ownership.ended();
     if (stopping && underWay() <= 1) queueMicrotask(() => onIdle?.());
   }
 
@@ -146,7 +161,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       if (!options.onAttempt) continue;
       const { event, source } = job;
       const named = { eventId: event.id, type: event.type, applicationId: event.applicationId, endpointId };
-      options.onAttempt({ ...named, source, n: job.attempts + 1, next: park?.state ?? null, ...outcome });
+      options.onAttempt({ ...named, source, n: job.sent + 1, next: park?.state ?? null, ...outcome });
     }
     if (stopping) return;
     for (const channel of channels.all()) channel.queue.kick();
@@ -163,6 +178,21 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     tail.hand();
     await tail.read();
     await due.check();
+  }
+
+  function onRaised(raised: readonly Raised[]) {
+    for (const { endpointId, transition } of raised) {
+      const fields = { endpoint: endpointId, ...transition };
+      if (transition.kind === 'disabled') log.warn(fields, 'webhook disabled');
+      else log.info(fields, `webhook ${transition.kind}`);
+    }
+  }
+
+  function onHint(payload: string) {
+    const hint = readHint(payload, owner);
+    if (!hint || stopping) return;
+    if (hint.kind === 'freed') void tick();
+    else wake(hint.lanes);
   }
 
   function onTrouble(error: unknown) {
@@ -185,25 +215,30 @@ export function startDelivery(options: DeliveryOptions): Delivery {
 
   const underWay = () => [...channels.all()].reduce((sum, { queue }) => sum + queue.underWay, 0);
 
+  function wake(moved: readonly number[] | null) {
+    if (moved) {
+      for (const number of moved) {
+        const lane = lanes.get(number);
+        if (lane) lane.moved = true;
+      }
+    } else tail.askHeads();
+    if (woken || stopping) return;
+    woken = true;
+    setImmediate(() => {
+      woken = false;
+      if (!stopping) void tail.read();
+    });
+  }
+
   return {
     wake(moved) {
-      if (moved) {
-        for (const number of moved) {
-          const lane = lanes.get(number);
-          if (lane) lane.moved = true;
-        }
-      } else tail.askHeads();
-      if (woken || stopping) return;
-      woken = true;
-      setImmediate(() => {
-        woken = false;
-        if (!stopping) void tail.read();
-      });
+      wake(moved ?? null);
+      hints.moved(moved);
     },
     forgetItems(itemIds) {
       for (const channel of channels.all()) {
         const erased = channel.queue.take(({ event }) => event.itemId !== null && itemIds.has(event.itemId));
-        for (const job of erased) drop(job, channel.endpoint.id);
+        for (const job of erased) recorder.drop(job, channel.endpoint.id);
       }
     },
     tick,
@@ -226,6 +261,8 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       if (settler.unflushed > 0)
         log.warn({ results: settler.unflushed }, 'stopped with results that could not be written; those deliveries are repeated');
       settler.stop();
+      circuits.stop();
+      hints.stop();
       await leases.leave().catch(onTrouble);
       await channels.destroy();
     },
@@ -235,6 +272,8 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       tail.stop();
       catchUp.stop();
       settler.stop();
+      circuits.stop();
+      hints.stop();
       await Promise.all([heartbeat.stop(), channels.destroy()]);
       await beating;
       await leases.abandon();

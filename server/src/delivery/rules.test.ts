@@ -3,6 +3,7 @@ import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { DAY_MS } from '../base/clock.ts';
 import type { DeliverableEndpoint } from '../endpoints/endpoints.ts';
+import { checkRetryDelays } from '../endpoints/limits.ts';
 import { DEFAULT_SETTINGS } from '../endpoints/settings.ts';
 import { renderBody, TEST_EVENT, TEST_EVENT_CONTENT, TEST_EVENT_TIMESTAMP } from '../events/catalogue.ts';
 import type { LoggedEvent } from '../events/log.ts';
@@ -80,9 +81,14 @@ suite('retry', () => {
     assert.deepEqual(afterFailure(11, 0, 0.5), { state: 'dead', dueAt: null });
   });
 
-  test('an endpoint may have a schedule of its own', () => {
+  test('an endpoint may have a schedule of its own, within limits', () => {
     assert.deepEqual(afterFailure(2, 0, 0.5, [1_000, 7_000]), { state: 'retry', dueAt: 7_000 });
     assert.deepEqual(afterFailure(3, 0, 0.5, [1_000, 7_000]), { state: 'dead', dueAt: null });
+    assert.equal(checkRetryDelays(RETRY_DELAYS_MS), null);
+    assert.equal(checkRetryDelays(Array(15).fill(7 * DAY_MS)), null);
+    for (const wrong of [[], Array(16).fill(1_000), [999], [7 * DAY_MS + 1], [1_000.5], [Number.NaN]]) {
+      assert.notEqual(checkRetryDelays(wrong), null, String(wrong));
+    }
   });
 });
 
@@ -174,7 +180,7 @@ suite('window', () => {
 suite('queue', () => {
   const lane = createLane(0, 1, 0);
   const job = (seq: number, itemId: number | null): Job => {
-    return { lane, event: event({ seq, itemId }), source: 'live', attempts: 0, parked: false, lag: null, queuedAt: seq };
+    return { lane, event: event({ seq, itemId }), source: 'live', attempts: 0, sent: 0, parked: false, lag: null, queuedAt: seq };
   };
 
   test('each item has one event under way, in order, and none is lost, whatever ends first', () => {

@@ -5,7 +5,9 @@ import type { Recorder } from '../settling/recorder.ts';
 import type { Settler } from '../settling/settler.ts';
 import type { Book } from './book.ts';
 import type { Channel, Channels } from './channels.ts';
+import type { Circuits } from './circuits.ts';
 import type { Due } from './due.ts';
+import type { Probing } from './probing.ts';
 
 /** A delivery that is queued or under way for longer no longer holds its lane back: its endpoint lags there. */
 export const LIVE_MAX_MS = 2_000;
@@ -26,6 +28,8 @@ export function createAttendance(options: {
   lanes: ReadonlyMap<number, Lane>;
   channels: Channels;
   book: Book;
+  circuits: Circuits;
+  probing: Probing;
   settler: Settler;
   recorder: Recorder;
   due: Due;
@@ -42,7 +46,16 @@ export function createAttendance(options: {
     return found;
   }
 
+  /** One that answers again is well when it has drained what it missed, or as soon as nothing holds the drain back any more. */
+  function heal(channel: Channel) {
+    const drained = channel.queue.size + channel.queue.underWay + channel.lags.size === 0;
+    if (drained || !channel.gate.isRamping()) options.circuits.recover(channel.endpoint.id);
+  }
+
   function tend(channel: Channel) {
+    channel.gate.adjust();
+    if (channel.gate.isRecovering()) heal(channel);
+    if (channel.gate.isOpen()) void options.probing.check(channel);
     const rests = channel.gate.mustLag();
     if (channel.queue.size + channel.queue.underWay > 0) {
       if (rests) letGo(channel);

@@ -8,7 +8,9 @@ import type { Vault } from '../../vault/vault.ts';
 import type { Job, Lag, Outcome } from '../lanes/lane.ts';
 import { createMatcher, type Matcher } from '../lanes/matching.ts';
 import { createSender, type Sender } from '../sending/sender.ts';
+import { paceAnswerOf } from './answers.ts';
 import type { Book } from './book.ts';
+import type { Circuits } from './circuits.ts';
 import { createGate, type Gate } from './gate.ts';
 import { createQueue, type Queue, type Total } from './queue.ts';
 
@@ -78,6 +80,10 @@ export function createChannels(options: {
   version: string;
   deadlineMs?: number;
   book: Book;
+  circuits: Circuits;
+  monotonicMs: () => number;
+  /** Of this node. */
+  lanesOwned: () => number;
   maySend: () => boolean;
   /** A job whose item waits for an older event: it is not sent now. */
   onHeld: (channel: Channel, job: Job) => void;
@@ -97,7 +103,11 @@ export function createChannels(options: {
   const roomOf = (channel: Channel) => (total.queued < QUEUED_MAX ? QUEUE_MAX : channel.gate.concurrency()) - channel.queue.live;
 
   function open(endpoint: DeliverableEndpoint): Channel {
-    const gate = createGate(() => channel);
+    const gate = createGate({
+      ...{ channel: () => channel, clock: options.clock, monotonicMs: options.monotonicMs, lanesOwned: options.lanesOwned },
+      fitness: options.circuits.of(endpoint.id),
+      onMayStart: () => channel.queue.kick(),
+    });
     const ordered = () => channel.endpoint.ordering === 'item';
     const channel: Channel = {
       endpoint,
@@ -114,7 +124,7 @@ export function createChannels(options: {
         total,
         concurrency: gate.concurrency,
         ordered,
-        maySend: () => options.maySend() && gate.maySend(),
+        maySend: () => options.maySend() && gate.maySend() && gate.mayStart(),
         admit,
         start,
       }),
@@ -134,7 +144,11 @@ export function createChannels(options: {
         queueMicrotask(options.onRoom);
       }
       if (channel.lags.size > 0 && wantsMore()) options.onThirst(channel);
+      gate.started();
+      job.lane.underWay += 1;
       channel.sender.send(job.event, (outcome) => {
+        job.lane.underWay -= 1;
+        gate.finished(paceAnswerOf(outcome), outcome.durationMs);
         options.onOutcome(channel, job, outcome);
         finished();
       });
@@ -193,11 +207,15 @@ export function createChannels(options: {
       live.add(endpoint.id);
       let channel = channels.get(endpoint.id);
       const before = { enabled: channel?.enabled ?? false, ...pick(channel?.endpoint) };
-      if (channel) change(channel, endpoint);
-      else {
+      if (channel) {
+        change(channel, endpoint);
+        // What was kept while it was disabled is a backlog like that of an outage.
+        if (endpoint.enabled && !before.enabled) channel.gate.beginRamp();
+      } else {
         channel = open(endpoint);
         channels.set(endpoint.id, channel);
       }
+      channel.gate.adjust();
       if (channel.enabled && !before.enabled) changed.enabled.push(channel);
       if (before.ordering === 'item' && endpoint.ordering === 'none') changed.unordered.push(channel);
       if (endpoint.skipThrough && endpoint.skipThrough.join() !== before.skipThrough?.join()) changed.skipping.push(channel);

@@ -48,7 +48,11 @@ type Entry = {
   base: Health;
   health: Health;
   steps: Step[];
+  /** Successes of a healthy endpoint come by the ten thousand a second: only the newest is kept, and none makes a step. */
+  succeededAt: number | null;
 };
+
+const FINE: Observed = { health: HEALTHY, raised: [], costsAttempt: true };
 
 /** Writers of one row that are ahead of us in turn; more mean that something else is wrong. */
 const ROUNDS_MAX = 8;
@@ -71,7 +75,7 @@ export function createCircuits(options: {
   function entryOf(endpointId: string): Entry {
     let entry = entries.get(endpointId);
     if (!entry) {
-      entry = { endpointId, stored: { health: HEALTHY, revision: 0 }, base: HEALTHY, health: HEALTHY, steps: [] };
+      entry = { endpointId, stored: { health: HEALTHY, revision: 0 }, base: HEALTHY, health: HEALTHY, steps: [], succeededAt: null };
       entries.set(endpointId, entry);
     }
     return entry;
@@ -79,6 +83,11 @@ export function createCircuits(options: {
 
   /** Kept as a step from the first one on that others must know of. */
   function step(entry: Entry, change: Step) {
+    if (entry.succeededAt !== null) {
+      entry.health = { ...entry.health, lastSuccessAt: entry.succeededAt };
+      if (entry.steps.length === 0) entry.base = entry.health;
+      entry.succeededAt = null;
+    }
     const before = entry.health;
     const { health, raised } = change(before);
     entry.health = health;
@@ -162,6 +171,11 @@ export function createCircuits(options: {
     observe(endpointId, answer, probe) {
       const entry = entryOf(endpointId);
       const now = clock.now();
+      const { circuit, pause } = entry.health;
+      if (answer.kind === 'success' && circuit.state === 'closed' && circuit.failing === null && pause === null) {
+        entry.succeededAt = now;
+        return FINE;
+      }
       const observed = observe(entry.health, answer, probe, now);
       step(entry, (health) => observe(health, answer, probe, now));
       return observed;

@@ -122,10 +122,18 @@ export function createDue(options: {
   function take(row: ParkedRow, event: LoggedEvent | undefined): boolean {
     const key = `${row.lane}/${row.seq}`;
     const lane = lanes.get(row.lane);
-    if (!lane || releasedMeanwhile.has(`${row.endpoint_id}/${key}`)) return false;
+    if (!lane || lane.leavingSince !== null || releasedMeanwhile.has(`${row.endpoint_id}/${key}`)) return false;
     const channel = channels.get(row.endpoint_id);
     const source = event && event.endpointId !== null ? 'test' : 'retry';
-    const base = { lane, source, attempts: row.attempts, parked: true, lag: null, queuedAt: options.monotonicMs() } as const;
+    const base = {
+      lane,
+      source,
+      attempts: row.attempts,
+      sent: row.sent,
+      parked: true,
+      lag: null,
+      queuedAt: options.monotonicMs(),
+    } as const;
     if (!channel || !event || event.erased) {
       channel?.claims.add(key);
       saturated = true;
@@ -185,7 +193,7 @@ export function createDue(options: {
 }
 
 /** Only its place is known: retention has taken the rest. */
-function missing(row: ParkedRow): LoggedEvent {
+export function missing(row: ParkedRow): LoggedEvent {
   return {
     id: '',
     segment: 0,

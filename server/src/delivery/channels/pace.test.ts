@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { createPace, type PaceAnswer, RAMP_START_PER_S, shareOfConcurrency, shareOfRate } from './pace.ts';
+import { createPace, type PaceAnswer, RAMP_START_PER_S, RAMP_STEP_MS, shareOfConcurrency, shareOfRate } from './pace.ts';
 
 const settings = (concurrencyMax = 16, ratePerS: number | null = null, lanesOwned = 64) => ({ concurrencyMax, ratePerS, lanesOwned });
 
@@ -145,15 +145,16 @@ suite('the rate limit', () => {
 });
 
 suite('the ramp after an outage', () => {
-  test('starts with few, doubles each second, and ends', () => {
+  test('starts with few, doubles with each step, and ends', () => {
     const pace = createPace(settings(64));
     pace.beginRamp(0);
     const { begun } = simulate(pace, { untilMs: 12_000, latencyMs: () => 2 });
-    const inSecond = (second: number) => begun.filter((at) => at >= second * 1_000 && at < (second + 1) * 1_000).length;
-    assert.ok(inSecond(0) <= RAMP_START_PER_S + 1);
-    for (const second of [1, 2, 3, 4, 5]) {
-      const perS = RAMP_START_PER_S * 2 ** second;
-      assert.ok(inSecond(second) > perS * 0.8 && inSecond(second) < perS * 1.2, `second ${second}: ${inSecond(second)}`);
+    const inStep = (step: number) => begun.filter((at) => at >= step * RAMP_STEP_MS && at < (step + 1) * RAMP_STEP_MS).length;
+    const first = (RAMP_START_PER_S * RAMP_STEP_MS) / 1_000;
+    assert.ok(inStep(0) <= first + 1);
+    for (const step of [1, 2, 3, 4, 5]) {
+      const allowed = first * 2 ** step;
+      assert.ok(inStep(step) > allowed * 0.8 && inStep(step) < allowed * 1.2, `step ${step}: ${inStep(step)}`);
     }
     assert.equal(pace.ramping, false);
     assert.equal(pace.concurrency, 64);

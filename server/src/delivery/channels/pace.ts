@@ -20,9 +20,9 @@ const BURST_MS = 20;
 /** A whole token, for sums of floating point. */
 const ONE_TOKEN = 1 - 1e-9;
 
-/** After an outage: requests a second at first, doubled every second that brings a success and no failure. */
-export const RAMP_START_PER_S = 20;
-export const RAMP_STEP_MS = 1_000;
+/** After an outage: requests a second at first, doubled with every step that brings a success and no failure. */
+export const RAMP_START_PER_S = 50;
+export const RAMP_STEP_MS = 500;
 /** From here on a ramp holds nothing back that one node could send. */
 export const RAMP_END_PER_S = 20_000;
 

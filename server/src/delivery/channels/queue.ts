@@ -14,6 +14,8 @@ export type Queue = {
   jobs(): Iterable<Job>;
   /** Starts what may start. */
   kick(): void;
+  /** Starts this one now, whatever the endpoint may be given else; only while nothing is under way. */
+  probe(job: Job): void;
   /** Takes out the waiting jobs that `which` accepts. */
   take(which: (job: Job) => boolean): Job[];
 };
@@ -130,6 +132,7 @@ export function createQueue(options: {
       for (const behind of busy.values()) yield* behind;
     },
     kick,
+    probe: run,
     take(which) {
       const taken: Job[] = [];
       const keep = (job: Job) => {

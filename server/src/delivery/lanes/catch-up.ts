@@ -70,7 +70,7 @@ export function createCatchUp(options: {
     if (channel.gone || !mayRead(channel)) return found;
     const hasRoom = channel.queue.live <= QUEUE_MAX / 2 && channels.roomOf(channel) > 0;
     for (const lag of channel.lags.values()) {
-      if (lag.following || lag.reading) continue;
+      if (lag.following || lag.reading || lag.lane.leavingSince !== null) continue;
       if (lag.read >= lag.lane.handed) {
         // Sooner, what it has queued would make it lag again.
         if (channel.queue.size <= channel.gate.concurrency()) follow(lag);
@@ -99,12 +99,12 @@ export function createCatchUp(options: {
       });
       if (configurationVersion !== null && configurationVersion !== channels.version) await options.reload();
       // It may have been paused meanwhile, and its queue let go of: then what was read is read again.
-      if (lag.read !== afterSeq || lag.following || lane.lost || channel.gone || !mayRead(channel)) return;
+      if (lag.read !== afterSeq || lag.following || lane.lost || lane.leavingSince !== null || channel.gone || !mayRead(channel)) return;
       lag.read = events.length < limit ? throughSeq : events.at(-1)!.seq;
       for (const event of events) {
         if (event.erased || !isWanted(lag, event.seq) || !channels.match(event).includes(channel.endpoint.id)) continue;
         const source = event.endpointId === null ? 'live' : 'test';
-        const job: Job = { lane, event, source, attempts: 0, parked: false, lag, queuedAt: options.monotonicMs() };
+        const job: Job = { lane, event, source, attempts: 0, sent: 0, parked: false, lag, queuedAt: options.monotonicMs() };
         lag.owed.add(event.seq);
         channel.queue.push(job);
       }

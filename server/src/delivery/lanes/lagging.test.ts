@@ -70,7 +70,7 @@ class Model {
 
   private push(seq: number, lag: Lag | null) {
     const event = { seq, itemId: seq % 5, lane: 0 } as LoggedEvent;
-    this.follower.queue.push({ lane: this.lane, event, source: 'live', attempts: 0, parked: false, lag, queuedAt: 0 });
+    this.follower.queue.push({ lane: this.lane, event, source: 'live', attempts: 0, sent: 0, parked: false, lag, queuedAt: 0 });
   }
 
   hand() {

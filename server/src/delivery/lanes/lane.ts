@@ -8,6 +8,10 @@ export type Lane = {
   readonly epoch: number;
   /** Set when another node has taken it: whatever is still under way for it is dropped. */
   lost: boolean;
+  /** It is being handed over: nothing more of it is sent. Since when, in monotonic milliseconds. */
+  leavingSince: number | null;
+  /** Requests of it under way. */
+  underWay: number;
   /** It may have events after `read`, the newest seq that was read. */
   moved: boolean;
   read: number;
@@ -60,6 +64,8 @@ export function createLane(number: number, epoch: number, settled: number): Lane
     number,
     epoch,
     lost: false,
+    leavingSince: null,
+    underWay: 0,
     moved: true,
     read: settled,
     pending: [],
@@ -79,9 +85,11 @@ export function createLane(number: number, epoch: number, settled: number): Lane
 export type Job = {
   readonly lane: Lane;
   readonly event: LoggedEvent;
-  readonly source: 'live' | 'retry' | 'test';
-  /** Attempts already made. */
+  readonly source: 'live' | 'retry' | 'test' | 'probe';
+  /** That its retry schedule counts. */
   readonly attempts: number;
+  /** Attempts that were made, those included that cost nothing. */
+  readonly sent: number;
   /** It stands in `parked` (so neither the lane's window nor a lag waits for it). */
   readonly parked: boolean;
   /** What waits for it in place of the lane's window. */
@@ -110,10 +118,12 @@ export type Outcome = {
   snippet: string | null;
 };
 
+export type Park = { state: 'retry' | 'waiting' | 'dead'; attempts: number; dueAt: number | null };
+
 /** What is written about a job: an attempt, a parked row, both, or the end of a parked row. */
 export type Result = {
   readonly job: Job;
   readonly endpointId: string;
   readonly outcome: Outcome | null;
-  readonly park: { state: 'retry' | 'waiting' | 'dead'; attempts: number; dueAt: number | null } | null;
+  readonly park: Park | null;
 };

@@ -3,6 +3,7 @@ import { suite, test } from 'node:test';
 import { openEngine } from '../../../test/support/engines.ts';
 import { sql } from '../../storage/sql.ts';
 import type { Storage } from '../../storage/storage.ts';
+import { CHANNEL, readHint, writeHint } from './hints.ts';
 import { createLeases, GOOD_FOR_MS, STALE_AFTER_MS } from './lease.ts';
 
 /** A node whose clock only the test moves; it gives lanes up at once. */
@@ -174,10 +175,11 @@ suite('leases on postgres', () => {
         },
       });
       t.after(() => leases.abandon());
-      void leases.renew().then(() => storage.shared!.hint('lanes', '3,7'));
+      void leases.renew().then(() => storage.shared!.hint(CHANNEL, writeHint('node_two', { kind: 'moved', lanes: [3, 7] })));
     });
     await hints;
-    assert.deepEqual(heard, ['3,7']);
+    assert.deepEqual(readHint(heard[0]!, 'node_one'), { kind: 'moved', lanes: [3, 7] });
+    assert.equal(readHint(heard[0]!, 'node_two'), null, 'its own');
     const other = createNode(await openEngine('postgres', t), 'node_one');
     t.after(() => other.leases.abandon());
     await other.beat();

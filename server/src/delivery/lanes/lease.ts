@@ -6,12 +6,10 @@
 import { randomId } from '../../base/random.ts';
 import { sql, sqlList } from '../../storage/sql.ts';
 import type { Presence, Storage, Writer } from '../../storage/storage.ts';
+import { CHANNEL, writeHint } from './hints.ts';
 import { type LaneState, look, type Node, planLanes, type Sightings, silenceOf } from './sharing.ts';
 
 export { GOOD_FOR_MS, STALE_AFTER_MS } from './sharing.ts';
-
-/** Where nodes tell each other of moved lanes and of lanes set free. */
-export const CHANNEL = 'lanes';
 
 export type Lease = { lane: number; epoch: number; settled: number };
 export type Renewal = {
@@ -166,7 +164,7 @@ export function createLeases(options: {
           await tx.run(sql`update lane_leases set owner = null where lane = ${number} and owner = ${owner} and epoch = ${epoch}`);
         }
       });
-      await storage.shared?.hint(CHANNEL, '');
+      await storage.shared?.hint(CHANNEL, writeHint(owner, { kind: 'freed' }));
     },
 
     async leave() {
@@ -175,7 +173,7 @@ export function createLeases(options: {
         const ours = await tx.run(sql`delete from nodes where id = ${owner} and life = ${life}`);
         if (ours > 0) await free(tx, owner);
       });
-      if (nodes.length > 1) await storage.shared?.hint(CHANNEL, '');
+      if (nodes.length > 1) await storage.shared?.hint(CHANNEL, writeHint(owner, { kind: 'freed' }));
       await presence?.close();
     },
 

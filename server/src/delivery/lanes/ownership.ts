@@ -5,9 +5,11 @@ import type { Book } from '../channels/book.ts';
 import type { Channels } from '../channels/channels.ts';
 import { forgetLane, restore } from './lagging.ts';
 import { createLane, type Lane } from './lane.ts';
-import { GOOD_FOR_MS, type Lease, type Leases } from './lease.ts';
+import { GOOD_FOR_MS, type Lease, type Leases, type Renewal } from './lease.ts';
 import { readDone, readOpen, readPositions } from './reader.ts';
 
+/** What is under way in a lane that is handed over may end within this time; then the lane goes, and its next owner repeats it. */
+const HANDOVER_MAX_MS = 2_000;
 /** Lanes that are read at once when they are taken, of the 16 connections of PostgreSQL's pool. */
 const LOADS_AT_ONCE = 8;
 
@@ -16,6 +18,8 @@ export type Ownership = {
   renew(): Promise<void>;
   /** Monotonic milliseconds until which this node may send. */
   readonly sendUntil: number;
+  /** A request of a lane that is handed over has ended. */
+  ended(): void;
   /** Others may take this node for dead: nothing is sent before it has renewed. */
   doubt(): void;
 };
@@ -34,9 +38,17 @@ export function createOwnership(options: {
   /** The lane is here, and so is what waits in it; these rows wait behind nothing and have no time yet. */
   onTaken: (lane: Lane, stranded: readonly { endpointId: string; seq: number }[]) => void;
   onLost: (lane: Lane) => void;
+  /** Nothing more of the lane is sent here. */
+  onLeaving: (lane: Lane) => void;
+  /** After each renewal, before the configuration is loaded that it may tell of. */
+  onRenewed: (renewal: Renewal) => Promise<void>;
+  /** Writes all there is of this node's lanes. */
+  flush: () => Promise<void>;
+  onTrouble: (error: unknown) => void;
 }): Ownership {
   const { storage, leases, lanes, channels, book } = options;
   let sendUntil = 0;
+  let handing: Promise<void> | null = null;
 
   async function renew() {
     const before = options.monotonicMs();
@@ -48,17 +60,49 @@ export function createOwnership(options: {
       else if (renewed.head > lane.read) lane.moved = true;
     }
     sendUntil = before + GOOD_FOR_MS;
+    await options.onRenewed(renewal);
+    for (const number of renewal.give) leave(lanes.get(number));
+    await handOver();
     if (lanes.size < options.lanesMax && options.mayAcquire()) await acquire();
     if (renewal.configurationVersion !== null && renewal.configurationVersion !== channels.version) await options.reload();
   }
 
   function lose(lane: Lane) {
+    drop(lane);
+    options.log.warn({ lane: lane.number, epoch: lane.epoch }, 'lane taken over by another node');
+  }
+
+  function drop(lane: Lane) {
     lane.lost = true;
     lanes.delete(lane.number);
     book.forgetLane(lane.number);
     options.onLost(lane);
     forgetLane(lane);
-    options.log.warn({ lane: lane.number, epoch: lane.epoch }, 'lane taken over by another node');
+  }
+
+  function leave(lane: Lane | undefined) {
+    if (!lane || lane.leavingSince !== null) return;
+    lane.leavingSince = options.monotonicMs();
+    options.onLeaving(lane);
+  }
+
+  /** The lanes whose requests have ended, or have had their time. One after another: what is written belongs to its lane. */
+  function handOver(): Promise<void> {
+    handing ??= handOverReady().finally(() => {
+      handing = null;
+    });
+    return handing;
+  }
+
+  async function handOverReady() {
+    const ready = [...lanes.values()].filter(({ leavingSince, underWay }) => {
+      return leavingSince !== null && (underWay === 0 || options.monotonicMs() - leavingSince >= HANDOVER_MAX_MS);
+    });
+    if (ready.length === 0) return;
+    await options.flush();
+    await leases.release(ready);
+    for (const lane of ready) if (lanes.get(lane.number) === lane) drop(lane);
+    options.log.info({ lanes: ready.length }, 'lanes handed over to another node');
   }
 
   async function acquire() {
@@ -107,6 +151,7 @@ export function createOwnership(options: {
     get sendUntil() {
       return sendUntil;
     },
+    ended: () => void handOver().catch(options.onTrouble),
     doubt() {
       sendUntil = 0;
     },

@@ -85,7 +85,7 @@ export async function readOpen(reader: Reader, lane: number): Promise<OpenRow[]>
   );
 }
 
-export type ParkedRow = { endpoint_id: string; lane: number; seq: number; item_id: number | null; attempts: number };
+export type ParkedRow = { endpoint_id: string; lane: number; seq: number; item_id: number | null; attempts: number; sent: number };
 
 /** Due at `now` (epoch ms) in these lanes, oldest first, without the endpoints that cannot take more. */
 export async function readDue(
@@ -94,20 +94,29 @@ export async function readDue(
 ): Promise<ParkedRow[]> {
   return without.length === 0
     ? reader.all<ParkedRow>(
-        sql`select endpoint_id, lane, seq, item_id, attempts from parked where due_at <= ${now} and replay_id = '' and lane in ${sqlList(lanes)}
+        sql`select endpoint_id, lane, seq, item_id, attempts, sent from parked where due_at <= ${now} and replay_id = '' and lane in ${sqlList(lanes)}
             order by due_at limit ${limit}`,
       )
     : reader.all<ParkedRow>(
-        sql`select endpoint_id, lane, seq, item_id, attempts from parked where due_at <= ${now} and replay_id = '' and lane in ${sqlList(lanes)}
+        sql`select endpoint_id, lane, seq, item_id, attempts, sent from parked where due_at <= ${now} and replay_id = '' and lane in ${sqlList(lanes)}
               and endpoint_id not in ${sqlList(without)}
             order by due_at limit ${limit}`,
       );
 }
 
+/** The oldest parked delivery of an endpoint in these lanes that may be sent, whenever it is due. */
+export async function readOldest(reader: Reader, endpointId: string, lanes: readonly number[]): Promise<ParkedRow | undefined> {
+  return reader.first<ParkedRow>(
+    sql`select endpoint_id, lane, seq, item_id, attempts, sent from parked
+        where endpoint_id = ${endpointId} and state in ('retry', 'waiting') and due_at is not null and replay_id = '' and lane in ${sqlList(lanes)}
+        order by parked_at, lane, seq limit 1`,
+  );
+}
+
 /** Parked rows of one endpoint by their seqs. */
 export async function readParked(reader: Reader, endpointId: string, lane: number, seqs: readonly number[]): Promise<ParkedRow[]> {
   return reader.all<ParkedRow>(
-    sql`select endpoint_id, lane, seq, item_id, attempts from parked
+    sql`select endpoint_id, lane, seq, item_id, attempts, sent from parked
         where endpoint_id = ${endpointId} and lane = ${lane} and seq in ${sqlList(seqs)} and replay_id = '' and state <> 'dead' order by seq`,
   );
 }

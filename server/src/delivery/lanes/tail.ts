@@ -36,7 +36,8 @@ export function createTail(options: {
   let headsWanted = false;
   let stopped = false;
 
-  const readable = (lane: Lane) => lane.moved && !lane.lost && lane.pending.length === 0 && lane.window.size < WINDOW_MAX;
+  const readable = (lane: Lane) =>
+    lane.moved && !lane.lost && lane.leavingSince === null && lane.pending.length === 0 && lane.window.size < WINDOW_MAX;
 
   function read(): Promise<void> {
     again = true;
@@ -99,7 +100,7 @@ export function createTail(options: {
     if (stopped) return;
     let emptied = false;
     for (const lane of lanes.values()) {
-      if (lane.pending.length === 0 || lane.lost) continue;
+      if (lane.pending.length === 0 || lane.lost || lane.leavingSince !== null) continue;
       const handed = lane.pending.findIndex((event) => !handEvent(lane, event));
       lane.pending = handed === -1 ? [] : lane.pending.slice(handed);
       emptied ||= readable(lane);
@@ -153,7 +154,7 @@ export function createTail(options: {
     const source = event.endpointId === null ? 'live' : 'test';
     for (const channel of targets) {
       if (behind.length > 0 && behind.includes(channel)) continue;
-      channel.queue.push({ lane, event, source, attempts: 0, parked: false, lag: null, queuedAt: monotonicMs() } satisfies Job);
+      channel.queue.push({ lane, event, source, attempts: 0, sent: 0, parked: false, lag: null, queuedAt: monotonicMs() } satisfies Job);
     }
     return true;
   }

@@ -1,6 +1,5 @@
 /** The one transaction that writes what came of deliveries: attempts, parked rows and settled positions together. */
 import { countDead } from '../../endpoints/dead.ts';
-import { disableEndpoint } from '../../endpoints/endpoints.ts';
 import { isOperational } from '../../events/catalogue.ts';
 import { oldestWritable } from '../../events/segments.ts';
 import type { SqlValue } from '../../storage/sql.ts';
@@ -18,8 +17,6 @@ export type Settlement = {
   lagging: readonly { lane: Lane; writes: LagWrites }[];
   /** Parked rows that waited behind another one of their item, and are its oldest now. */
   released: readonly Place[];
-  /** Endpoints that answered 410. */
-  disable: readonly string[];
   /** Endpoints that no longer keep order: what waits in the lanes of `positions` is due. */
   revive: readonly string[];
   /** Deleted endpoints: nothing of theirs stays parked. */
@@ -71,8 +68,6 @@ export async function settle(storage: Storage, settlement: Settlement): Promise<
 async function write(storage: Storage, settlement: Settlement): Promise<void> {
   await storage.transaction(async (tx) => {
     await fence(tx, settlement);
-    // Before the parked rows: deleting an endpoint locks the two in this order.
-    for (const id of settlement.disable) await disableEndpoint(tx, id, 'gone', settlement.now);
     await insertAttempts(tx, settlement.results);
     await writeParked(tx, settlement);
     await release(tx, settlement);
@@ -112,7 +107,7 @@ async function insertAttempts(tx: Writer, results: readonly Result[]): Promise<v
       job.event.seq,
       endpointId,
       job.source,
-      job.attempts + 1,
+      job.sent + 1,
       outcome.at,
       ok ? 1 : 0,
       outcome.status,
@@ -152,9 +147,11 @@ function rounded(ms: number | null): number | null {
 async function writeParked(tx: Writer, { results, now }: Settlement): Promise<void> {
   const parked: SqlValue[][] = [];
   const ended = new Map<string, { endpointId: string; lane: number; seqs: number[] }>();
-  for (const { job, endpointId, park } of results) {
+  for (const { job, endpointId, outcome, park } of results) {
     const lane = job.lane.number;
-    if (park) parked.push([endpointId, lane, job.event.seq, job.event.itemId, job.event.type, park.state, park.attempts, park.dueAt, now]);
+    const { event } = job;
+    const sent = job.sent + (outcome ? 1 : 0);
+    if (park) parked.push([endpointId, lane, event.seq, event.itemId, event.type, park.state, park.attempts, sent, park.dueAt, now]);
     else if (job.parked) {
       const key = `${endpointId}/${lane}`;
       const group = ended.get(key) ?? { endpointId, lane, seqs: [] };
@@ -165,9 +162,9 @@ async function writeParked(tx: Writer, { results, now }: Settlement): Promise<vo
   if (parked.length > 0) {
     await tx.insertMany(
       'parked',
-      ['endpoint_id', 'lane', 'seq', 'item_id', 'type', 'state', 'attempts', 'due_at', 'parked_at'],
+      ['endpoint_id', 'lane', 'seq', 'item_id', 'type', 'state', 'attempts', 'sent', 'due_at', 'parked_at'],
       parked,
-      'on conflict (endpoint_id, lane, seq, replay_id) do update set state = excluded.state, attempts = excluded.attempts, due_at = excluded.due_at',
+      'on conflict (endpoint_id, lane, seq, replay_id) do update set state = excluded.state, attempts = excluded.attempts, sent = excluded.sent, due_at = excluded.due_at',
     );
   }
   for (const { endpointId, lane, seqs } of ended.values()) await deleteParked(tx, endpointId, lane, seqs);

@@ -16,7 +16,6 @@ export type Settler = {
   add(result: Result): void;
   /** A parked row that waited behind another one is due, once that one's result is written. */
   release(place: Place): void;
-  disable(endpointId: string): void;
   revive(endpointId: string): void;
   forget(endpointId: string): void;
   readonly unflushed: number;
@@ -31,6 +30,8 @@ export function createSettler(options: {
   clock: Clock;
   owner: string;
   lanes: ReadonlyMap<number, Lane>;
+  /** Written before the results that led to it. Never rejects. */
+  before: () => Promise<void>;
   onSettled: (results: readonly Result[], released: readonly Place[]) => void;
   onTrouble: (error: unknown) => void;
   onLaneLost: () => Promise<void>;
@@ -42,7 +43,7 @@ export function createSettler(options: {
   let timer: NodeJS.Timeout | null = null;
   let stopped = false;
   let again = false;
-  const marks = { disable: new Set<string>(), revive: new Set<string>(), forget: new Set<string>() };
+  const marks = { revive: new Set<string>(), forget: new Set<string>() };
 
   function schedule() {
     if (stopped || running) return;
@@ -51,11 +52,12 @@ export function createSettler(options: {
   }
 
   async function write(): Promise<boolean> {
+    await options.before();
     const batch = results.filter(({ job }) => !job.lane.lost);
     const places = released.filter(({ lane }) => !lane.lost);
     results = [];
     released = [];
-    const given = { disable: take(marks.disable), revive: take(marks.revive), forget: take(marks.forget) };
+    const given = { revive: take(marks.revive), forget: take(marks.forget) };
     const touched = new Set(batch.map(({ job }) => job.lane));
     for (const { lane } of places) touched.add(lane);
     const lagging: { lane: Lane; writes: LagWrites }[] = [];
@@ -65,7 +67,7 @@ export function createSettler(options: {
       if (writes || lane.window.settled > lane.written || given.revive.length > 0) touched.add(lane);
     }
     const positions = [...touched].map((lane) => ({ lane, settled: lane.window.settled }));
-    if (positions.length === 0 && given.disable.length + given.forget.length === 0) return true;
+    if (positions.length === 0 && given.forget.length === 0) return true;
     writing = batch.length;
     try {
       const now = options.clock.now();
@@ -74,7 +76,6 @@ export function createSettler(options: {
       results = batch.concat(results);
       released = places.concat(released);
       for (const { lane, writes } of lagging) if (!lane.lost) putBack(lane, writes);
-      for (const id of given.disable) marks.disable.add(id);
       for (const id of given.revive) marks.revive.add(id);
       for (const id of given.forget) marks.forget.add(id);
       if (error instanceof LaneLost) await options.onLaneLost().catch(options.onTrouble);
@@ -121,7 +122,6 @@ export function createSettler(options: {
       released.push(place);
       schedule();
     },
-    disable: (id) => void marks.disable.add(id),
     revive: (id) => void marks.revive.add(id),
     forget: (id) => void marks.forget.add(id),
     get unflushed() {

@@ -111,13 +111,16 @@ create table parked (
   item_id bigint,
   type text not null default '',
   state text not null check (state in ('retry', 'waiting', 'dead')),
+  -- That its retry schedule counts; probes and answers that ask for a pause cost none.
   attempts bigint not null,
+  -- That were made: numbers the rows of `attempts`.
+  sent bigint not null default 0,
   due_at bigint,
   parked_at bigint not null,
   primary key (endpoint_id, lane, seq, replay_id)
 );
-insert into parked (endpoint_id, lane, seq, item_id, type, state, attempts, due_at, parked_at)
-  select p.endpoint_id, p.lane, p.seq, e.item_id, coalesce(e.type, ''), p.state, p.attempts, p.due_at, p.parked_at
+insert into parked (endpoint_id, lane, seq, item_id, type, state, attempts, sent, due_at, parked_at)
+  select p.endpoint_id, p.lane, p.seq, e.item_id, coalesce(e.type, ''), p.state, p.attempts, p.attempts, p.due_at, p.parked_at
   from parked_1 p left join events e on e.lane = p.lane and e.seq = p.seq;
 drop table parked_1;
 create index parked_due on parked (due_at) where due_at is not null;

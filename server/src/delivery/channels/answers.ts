@@ -1,0 +1,26 @@
+/** What an attempt's outcome says of its endpoint, and what becomes of its event. Pure. */
+import type { Job, Outcome, Park } from '../lanes/lane.ts';
+import type { Answer, Health } from './health.ts';
+import type { PaceAnswer } from './pace.ts';
+import { afterFailure } from './retry.ts';
+
+export function answerOf({ failure, retryAfterMs }: Outcome): Answer {
+  if (failure === null) return { kind: 'success' };
+  if (failure.class === 'gone') return { kind: 'gone' };
+  return retryAfterMs === null ? { kind: 'failure' } : { kind: 'throttled', retryAfterMs };
+}
+
+/** 429 asks for less, with or without a time. */
+export function paceAnswerOf({ failure, status }: Outcome): PaceAnswer {
+  if (failure === null) return 'success';
+  return status === 429 ? 'throttled' : 'failure';
+}
+
+type Failed = { costsAttempt: boolean; health: Health; delaysMs: readonly number[] | null; now: number; random: () => number };
+
+/** After a failed attempt. What costs nothing is tried again as soon as the endpoint may be sent to. */
+export function parkAfter(job: Job, { costsAttempt, health, delaysMs, now, random }: Failed): Park {
+  if (!costsAttempt) return { state: 'retry', attempts: job.attempts, dueAt: Math.max(now, health.pause?.until ?? now) };
+  const attempts = job.attempts + 1;
+  return { attempts, ...afterFailure(attempts, now, random(), delaysMs ?? undefined) };
+}

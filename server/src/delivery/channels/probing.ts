@@ -1,0 +1,122 @@
+/**
+ * While a circuit is open, one request now and then finds out whether the receiver is back: with the oldest parked event
+ * that may be sent, else with the next one at the endpoint's position.
+ */
+import type { Clock } from '../../base/clock.ts';
+import { type LoggedEvent, readEvents } from '../../events/log.ts';
+import type { Storage } from '../../storage/storage.ts';
+import { isWanted } from '../lanes/lagging.ts';
+import type { Job, Lag, Lane } from '../lanes/lane.ts';
+import { type ParkedRow, readOldest, readStretch } from '../lanes/reader.ts';
+import type { Recorder } from '../settling/recorder.ts';
+import type { Settler } from '../settling/settler.ts';
+import type { Channel, Channels } from './channels.ts';
+import type { Circuits } from './circuits.ts';
+import { missing } from './due.ts';
+import { claimProbe } from './health.ts';
+
+/** Events read at once in search of one that the endpoint wants, and reads for one probe; the next one goes on from there. */
+const READ_LIMIT = 100;
+const READS_MAX = 5;
+
+export type Probing = {
+  /** Sends the probe if one is due. Single-flight for each channel. Never rejects. */
+  check(channel: Channel): Promise<void>;
+};
+
+export function createProbing(options: {
+  storage: Storage;
+  clock: Clock;
+  monotonicMs: () => number;
+  lanes: ReadonlyMap<number, Lane>;
+  channels: Channels;
+  circuits: Circuits;
+  maySend: () => boolean;
+  settler: Settler;
+  recorder: Recorder;
+  onTrouble: (error: unknown) => void;
+}): Probing {
+  const { storage, clock, lanes, channels, circuits } = options;
+  const running = new Set<Channel>();
+
+  const isDue = (channel: Channel) =>
+    channel.enabled && !channel.gone && options.maySend() && claimProbe(circuits.of(channel.endpoint.id).health, clock.now()) !== null;
+
+  async function check(channel: Channel): Promise<void> {
+    if (running.has(channel) || !isDue(channel) || channel.queue.underWay > 0) return;
+    running.add(channel);
+    try {
+      await probe(channel);
+    } catch (error) {
+      options.onTrouble(error);
+    } finally {
+      running.delete(channel);
+    }
+  }
+
+  async function probe(channel: Channel) {
+    const { id } = channel.endpoint;
+    let row = await readOldest(storage, id, owned());
+    // A node that has nothing to send leaves the probe to the others; an endpoint without events is not probed.
+    if (!row && (await parkNext(channel))) row = await readOldest(storage, id, owned());
+    if (!row) return;
+    const [event] = await readEvents(storage, row.lane, [row.seq]);
+    const lane = lanes.get(row.lane);
+    const key = `${row.lane}/${row.seq}`;
+    if (!lane || lane.leavingSince !== null || channel.claims.has(key)) return;
+    channel.claims.add(key);
+    if (!event || event.erased) return options.recorder.drop(jobOf(lane, event ?? missing(row), row), id);
+    const claimed = isDue(channel) && (await circuits.claimProbe(id).catch(() => false));
+    const may = claimed && !lane.lost && lane.leavingSince === null && channel.enabled && !channel.gone && channel.queue.underWay === 0;
+    if (may && options.maySend()) channel.queue.probe(jobOf(lane, event, row));
+    else channel.claims.delete(key);
+  }
+
+  const owned = () => [...lanes.values()].filter(({ leavingSince }) => leavingSince === null).map(({ number }) => number);
+
+  function jobOf(lane: Lane, event: LoggedEvent, { attempts, sent }: ParkedRow): Job {
+    return { lane, event, source: 'probe', attempts, sent, parked: true, lag: null, queuedAt: options.monotonicMs() };
+  }
+
+  /** Whether there was one. */
+  async function parkNext(channel: Channel): Promise<boolean> {
+    let reads = 0;
+    for (const lag of [...channel.lags.values()]) {
+      while (!lag.following && !lag.reading && !lag.lane.lost && lag.lane.leavingSince === null && lag.read < lag.lane.handed) {
+        if (reads === READS_MAX) return false;
+        reads += 1;
+        const event = await readNext(channel, lag);
+        if (!event) continue;
+        const source = event.endpointId === null ? 'live' : 'test';
+        const queuedAt = options.monotonicMs();
+        const job: Job = { lane: lag.lane, event, source, attempts: 0, sent: 0, parked: false, lag, queuedAt };
+        const park = { state: 'retry', attempts: 0, dueAt: clock.now() } as const;
+        options.recorder.record({ job, endpointId: channel.endpoint.id, outcome: null, park });
+        await options.settler.flush();
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** Moves the lag over what the endpoint does not want, to the first event that it does. */
+  async function readNext(channel: Channel, lag: Lag): Promise<LoggedEvent | null> {
+    const { lane, read: afterSeq } = lag;
+    const { id, applicationId } = channel.endpoint;
+    const throughSeq = lane.handed;
+    lag.reading = true;
+    try {
+      const { events } = await readStretch(storage, { applicationId, lane: lane.number, afterSeq, throughSeq, limit: READ_LIMIT });
+      if (lag.read !== afterSeq || lag.following || lane.lost || channel.gone) return null;
+      const found = events.find((event) => !event.erased && isWanted(lag, event.seq) && channels.match(event).includes(id)) ?? null;
+      lag.read = found?.seq ?? (events.length < READ_LIMIT ? throughSeq : events.at(-1)!.seq);
+      if (found) lag.owed.add(found.seq);
+      lane.changed.add(lag);
+      return found;
+    } finally {
+      lag.reading = false;
+    }
+  }
+
+  return { check };
+}
