@@ -24,6 +24,7 @@ const modules = join(root, 'node_modules');
 const workshop = {
   test: ['server/test/run.ts'],
   bench: ['server/bench/run.ts'],
+  simulate: ['server/simulate/run.ts'],
   crash: ['server/test/crash/main.ts'],
   'bench:delivery': ['server/bench/delivery/main.ts'],
   lint: ['node_modules/@biomejs/biome/bin/biome', 'ci', '.'],

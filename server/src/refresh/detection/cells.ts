@@ -10,7 +10,7 @@ export type Cell<Entry> = {
   readonly order: number;
   readonly status: TransactionStatus;
   readonly day: number;
-  readonly hasId: boolean;
+  readonly named: boolean;
   readonly entries: Entry[];
   /** How many of `entries` are used up, from the first. */
   used: number;
@@ -24,7 +24,7 @@ export function leftovers(matching: Matching): { readonly stored: Stored[]; read
   return { stored, fetched: matching.fetched.filter((entry) => !entry.taken).sort(byContent) };
 }
 
-/** Groups rows by `bucketOf`, and within it by status, day, presence of an id, and `kindOf`. Buckets with one side only are left out. */
+/** Groups rows by `bucketOf`, and within it by status, day, whether it states an id, and `kindOf`. Buckets with one side only are left out. */
 export function bucketed(
   stored: readonly Stored[],
   fetched: readonly Fetched[],
@@ -49,11 +49,11 @@ export function bucketed(
 function cellsOf<Entry extends Stored | Fetched>(entries: readonly Entry[], kindOf: (entry: Entry) => string): Cell<Entry>[] {
   const cells = new Map<string, Cell<Entry>>();
   for (const entry of entries) {
-    const { status, day, id } = entry;
-    const key = entries.length === 1 ? '' : `${status} ${day} ${id !== null} ${kindOf(entry)}`;
+    const { status, day, named } = entry;
+    const key = entries.length === 1 ? '' : `${status} ${day} ${named} ${kindOf(entry)}`;
     const cell = cells.get(key);
     if (cell !== undefined) cell.entries.push(entry);
-    else cells.set(key, { order: cells.size, status, day, hasId: id !== null, entries: [entry], used: 0 });
+    else cells.set(key, { order: cells.size, status, day, named, entries: [entry], used: 0 });
   }
   return [...cells.values()];
 }
@@ -72,5 +72,6 @@ export function compatible(matching: Matching, stored: Cell<Stored>, fetched: Ce
   // Two rows of one status are two payments, unless the list that should hold both vouches for what it holds.
   if (!vouchesFor(matching.window, stored.status, stored.day)) return false;
   if (fetched.status === 'booked' && fetched.day <= matching.window.partialUntil) return false;
-  return !(matching.trust === 'stable' && stored.hasId && fetched.hasId);
+  // Under ids that are believed, rows that state different ones are different; S2 took those that state the same.
+  return !(matching.trust === 'stable' && stored.named && fetched.named);
 }

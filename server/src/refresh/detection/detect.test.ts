@@ -59,6 +59,36 @@ describe('matching', () => {
     );
   });
 
+  test('S2: a row further away that the list says nothing of keeps its place: its id was given again', () => {
+    const first = look(withStableIds(), list([...background(), row(-990, 12, 'ABONNEMENT', { providerId: 'M' })]));
+    const cut = { windows: [{ from: '2026-03-15', to: '2026-03-31' }] };
+    const again = look(first.memory, list([row(-990, 19, 'ABONNEMENT', { providerId: 'M' })], cut));
+    assert.equal(counts(again), '1/0/0');
+    assert.equal(again.outcome.created[0]?.cause, 'id_contradicted');
+    // Another amount under the id is no reason to delete it either.
+    assert.equal(counts(look(first.memory, list([row(-870, 19, 'ABONNEMENT', { providerId: 'M' })], cut))), '1/0/0');
+    // A list that would show it if it were there says that it moved.
+    const moved = look(first.memory, list([...background(), row(-990, 19, 'ABONNEMENT', { providerId: 'M' })]));
+    assert.equal(counts(moved), '0/1/0');
+  });
+
+  test('S2: the id yields to a booked row that is exactly what is shown, where no id speaks for that one', () => {
+    const first = look(withStableIds(), list([...background(), row(-250, 10, 'CAFE', { providerId: 'C' }), row(-250, 12, 'CAFE')]));
+    const next = look(first.memory, list([...background(), row(-250, 12, 'CAFE', { providerId: 'C' })]));
+    assert.equal(counts(next), '0/0/0');
+    assert.deepEqual(
+      next.outcome.held.map(({ row: { date } }) => date),
+      ['2026-03-10'],
+    );
+  });
+
+  test('S4: under stable ids a row that states another id is another row, even if that id stands twice in the answer', () => {
+    const first = look(withStableIds(), list([...background(), row(-4200, 11, 'LOYER', { providerId: 'X' })]));
+    const twice = [row(-4200, 12, 'LOYER', { providerId: 'Y' }), row(-900, 12, 'LIVRE', { providerId: 'Y' })];
+    const next = look(first.memory, list([...background(), ...twice]));
+    assert.deepEqual([counts(next), next.outcome.held.length], ['2/0/0', 1]);
+  });
+
   test('S3: ids minted anew at every delivery are learned to mean nothing, and cost no writes', () => {
     const first = look(BLANK, list(background('a')));
     const next = look(first.memory, list(background('b')));

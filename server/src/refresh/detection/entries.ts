@@ -15,6 +15,7 @@ export type Stored = {
   readonly rawText: string;
   /** The row's id, unless it is positional. */
   readonly id: string | null;
+  readonly named: boolean;
   text: string | null;
   taken: boolean;
 };
@@ -28,6 +29,8 @@ export type Fetched = {
   readonly rawText: string;
   /** The bank's id of the row, where it can be used at all; whether it is believed is for the trust to say. */
   readonly id: string | null;
+  /** The bank states an id that can name a payment, though it may stand at another row too. */
+  readonly named: boolean;
   /** All that the bank states, in one text; made when two rows must be ordered. */
   content: string | null;
   text: string | null;
@@ -82,7 +85,7 @@ export function openMatching({ live, dead, fetched, repeated, settled, trust }: 
 function storedEntry(row: StoredTransaction): Stored {
   const { providerId, status, date, rawText } = row;
   const id = providerId !== null && isUsable(providerId) ? providerId : null;
-  return { row, status, day: dayNumber(date), rawText, id, text: null, taken: false };
+  return { row, status, day: dayNumber(date), rawText, id, named: id !== null, text: null, taken: false };
 }
 
 export function fetchedEntry(observation: Observation, repeated: ReadonlySet<string>): Fetched | null {
@@ -90,8 +93,9 @@ export function fetchedEntry(observation: Observation, repeated: ReadonlySet<str
   const date = statedDate(observation);
   if (date === undefined) return null;
   const dateSource = bookingDate !== undefined ? 'booking' : transactionDate !== undefined ? 'transaction' : 'value';
-  const id = providerId !== undefined && isUsable(providerId) && !repeated.has(providerId) ? providerId : null;
-  return { observation, status, date, dateSource, day: dayNumber(date), rawText, id, content: null, text: null, taken: false };
+  const named = providerId !== undefined && isUsable(providerId);
+  const id = named && !repeated.has(providerId) ? providerId : null;
+  return { observation, status, date, dateSource, day: dayNumber(date), rawText, id, named, content: null, text: null, taken: false };
 }
 
 /** A pair that was settled without working rows, where it may have changed. */

@@ -1,8 +1,9 @@
 /** The stages that rest on what the bank says or on equal content: corrections, S1, S2, S3. */
 import { equal } from '../../base/money.ts';
 import { type Group, groupByContent } from './content-groups.ts';
-import { byContent, type Fetched, type Matching, pair, type Stored, similarity } from './entries.ts';
+import { amountKey, byContent, type Fetched, type Matching, pair, type Stored, similarity, textOf } from './entries.ts';
 import { collapse } from './normalise.ts';
+import { vouchesFor } from './window.ts';
 
 /** Stored rows by bank id: current ids, and earlier ones. */
 export type IdIndex = { readonly current: ReadonlyMap<string, Stored>; readonly aliases: ReadonlyMap<string, Stored> };
@@ -66,9 +67,16 @@ const SAME_ID_DAYS_MAX = 10;
 const UNPROVEN_ID_DAYS_MAX = 3;
 const UNPROVEN_ID_SIMILARITY_MIN = 0.5;
 
+/**
+ * A booked row of this day that no list vouches for may well still be there: what stands further away under its id is then
+ * more likely another payment (counters and mandates are reused) than the same one moved.
+ */
+const UNSEEN_DAYS_MAX = 3;
+
 /** S2: the same id, unless amount, currency, date or status contradict it. Current ids first, then earlier ones. */
 export function matchIds(matching: Matching, ids: IdIndex): void {
   if (matching.trust === 'unstable') return;
+  const nameless = namelessRows(matching);
   for (const index of [ids.current, ids.aliases]) {
     // A current id names one fetched row; several may carry earlier ids of one stored row, so their order must be fixed.
     const claims = index === ids.current ? matching.fetched : claimsOfAliases(matching, index);
@@ -76,7 +84,7 @@ export function matchIds(matching: Matching, ids: IdIndex): void {
       if (entry.taken || entry.id === null) continue;
       const target = index.get(entry.id);
       if (target === undefined || target.taken || target.row.deletedAt !== null) continue;
-      if (idHolds(matching, target, entry)) {
+      if (idHolds(matching, target, entry) && !standsNameless(nameless, target, entry)) {
         pair(matching, target, entry, 'id');
         continue;
       }
@@ -86,6 +94,30 @@ export function matchIds(matching: Matching, ids: IdIndex): void {
       if (replaces || !matching.doubts.has(entry)) matching.doubts.set(entry, replaces ? 'amount_changed' : 'id_contradicted');
     }
   }
+}
+
+/** Looks for a booked row whose own id says nothing in this response, by its content; asked rarely, so made at the first question. */
+function namelessRows({ live, fetched }: Matching): (content: string) => boolean {
+  let contents: Set<string> | null = null;
+  return (content) => {
+    if (contents === null) {
+      const shown = new Set(fetched.map(({ id }) => id));
+      const nameless = live.filter(({ taken, status, id }) => !taken && status === 'booked' && (id === null || !shown.has(id)));
+      contents = new Set(nameless.map(contentOf));
+    }
+    return contents.has(content);
+  };
+}
+
+/** The fetched row differs from the one that has its id, and is exactly a booked one that no id speaks for: it is that one. */
+function standsNameless(nameless: (content: string) => boolean, stored: Stored, fetched: Fetched): boolean {
+  if (fetched.status !== 'booked') return false;
+  const sameLabel = stored.rawText === fetched.rawText || textOf(stored) === textOf(fetched);
+  return !(stored.status === 'booked' && stored.day === fetched.day && sameLabel) && nameless(contentOf(fetched));
+}
+
+function contentOf(entry: Stored | Fetched): string {
+  return `${entry.day} ${amountKey(entry)} ${textOf(entry)}`;
 }
 
 function claimsOfAliases({ fetched }: Matching, aliases: ReadonlyMap<string, Stored>): Fetched[] {
@@ -101,12 +133,16 @@ function idHolds(matching: Matching, stored: Stored, fetched: Fetched): boolean 
   if (stored.status === 'booked' && fetched.status !== 'booked') return false;
   const sameSign = Math.sign(before.minor) === Math.sign(now.minor);
   if (!equal(before, now) && (stored.status === 'booked' || !sameSign)) return false;
-  if (matching.trust === 'stable') return true;
+  if (matching.trust === 'stable') {
+    return stored.status !== 'booked' || days <= UNSEEN_DAYS_MAX || vouchesFor(matching.window, 'booked', stored.day);
+  }
   if (stored.status === 'booked' && days > UNPROVEN_ID_DAYS_MAX) return false;
   return stored.rawText === fetched.rawText || similarity(matching, stored, fetched) >= UNPROVEN_ID_SIMILARITY_MIN;
 }
 
-function amountChangedUnderStableId({ trust }: Matching, stored: Stored, fetched: Fetched): boolean {
+/** Only where the list would show the stored row if it were still there: ids that start again return with other amounts. */
+function amountChangedUnderStableId({ trust, window }: Matching, stored: Stored, fetched: Fetched): boolean {
+  if (!vouchesFor(window, 'booked', stored.day)) return false;
   if (trust !== 'stable' || stored.status !== 'booked' || fetched.status !== 'booked') return false;
   const { amount } = fetched.observation;
   const near = Math.abs(fetched.day - stored.day) <= SAME_ID_DAYS_MAX;
