@@ -5,7 +5,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { systemClock } from '../../src/base/clock.ts';
-import { CONCURRENCY } from '../../src/delivery/sending/sender.ts';
+import { CONCURRENCY_DEFAULT } from '../../src/endpoints/limits.ts';
 import { LANES } from '../../src/events/log.ts';
 import { sql } from '../../src/storage/sql.ts';
 import type { Figure } from '../figures.ts';
@@ -14,7 +14,7 @@ import { startReceivers } from './receivers.ts';
 
 const RESTART_LIMIT_MS = 1_000;
 /** The plan's bound: a position per lane, and what was under way when it was found dead. */
-const ROWS_LIMIT = LANES + CONCURRENCY + 10;
+const ROWS_LIMIT = LANES + CONCURRENCY_DEFAULT + 10;
 /** More than the longest pause between two probes. */
 const PROBE_DUE_MS = 20 * 60_000;
 const STEP_EVENTS = 10_000;

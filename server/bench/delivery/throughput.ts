@@ -4,9 +4,9 @@
  */
 import { Session } from 'node:inspector/promises';
 import { type Dispatcher, Pool } from 'undici';
-import { CONCURRENCY } from '../../src/delivery/sending/sender.ts';
 import { createSigner } from '../../src/delivery/sending/signing.ts';
 import { deleteEndpoint } from '../../src/endpoints/endpoints.ts';
+import { CONCURRENCY_DEFAULT } from '../../src/endpoints/limits.ts';
 import { renderBody } from '../../src/events/catalogue.ts';
 import { eventId, laneOf } from '../../src/events/log.ts';
 import { type Figure, median } from '../figures.ts';
@@ -100,7 +100,7 @@ function answered(pool: Pool, request: Dispatcher.DispatchOptions): Promise<void
 /** The least that a program must do to send these requests with undici. */
 async function bareLoop(target: string, secret: string, count: number): Promise<number> {
   const { origin, pathname: path } = new URL(target);
-  const pool = new Pool(origin, { connections: CONCURRENCY, pipelining: 1 });
+  const pool = new Pool(origin, { connections: CONCURRENCY_DEFAULT, pipelining: 1 });
   const sign = createSigner([{ secret, expiresAt: null }]);
   let next = 0;
   const send = async () => {
@@ -122,7 +122,7 @@ async function bareLoop(target: string, secret: string, count: number): Promise<
     }
   };
   const started = performance.now();
-  await Promise.all(Array.from({ length: CONCURRENCY }, send));
+  await Promise.all(Array.from({ length: CONCURRENCY_DEFAULT }, send));
   const perSecond = (count / (performance.now() - started)) * 1_000;
   await pool.close();
   return perSecond;

@@ -11,7 +11,7 @@ import {
   rotateSecret,
   updateEndpoint,
 } from '../endpoints/endpoints.ts';
-import { resolveBySystem } from '../endpoints/guard.ts';
+import { resolveBySystem } from '../endpoints/lookups.ts';
 import { ROTATION_OVERLAP_MS, ROTATION_OVERLAP_MS_MAX } from '../endpoints/secrets.ts';
 import { EVENT_TYPES, OPERATIONAL_TYPES } from '../events/catalogue.ts';
 import { appendTestEvent } from '../events/log.ts';

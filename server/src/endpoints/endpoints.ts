@@ -6,7 +6,7 @@ import type { Reader, Storage, Writer } from '../storage/storage.ts';
 import type { Vault } from '../vault/vault.ts';
 import type { AddressPolicy } from './addresses.ts';
 import { checkFields, checkTarget, type EndpointFields, orderedEvents, type Refused } from './fields.ts';
-import type { Resolve } from './guard.ts';
+import type { Resolve } from './lookups.ts';
 import { issueSecret, type OpenSecret, openSecrets, ROTATION_OVERLAP_MS, readable } from './secrets.ts';
 import { DEFAULT_SETTINGS, type EndpointSettings, type ShownSettings } from './settings.ts';
 import { changeColumns, NO_COLUMNS, openSettings, type SettingsColumns, shownSettings } from './stored-settings.ts';

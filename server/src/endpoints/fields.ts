@@ -1,7 +1,8 @@
 /** What may be given of an endpoint when it is made or changed. */
 import { SUBSCRIBABLE_TYPES } from '../events/catalogue.ts';
 import type { AddressPolicy } from './addresses.ts';
-import { checkUrl, type Resolve, resolvedFault } from './guard.ts';
+import { checkUrl, resolvedFault } from './guard.ts';
+import type { Resolve } from './lookups.ts';
 import { type EndpointSettings, type SettingField, settingsFault } from './settings.ts';
 
 const NAME_CHARACTERS_MAX = 200;

@@ -1,13 +1,10 @@
 /** Which URLs a webhook may have. Names are checked again, by the addresses they resolve to, at every connection. */
-import { promises as dns, type LookupAddress } from 'node:dns';
+import type { LookupAddress } from 'node:dns';
 import { isIP } from 'node:net';
 import { type AddressPolicy, checkAddress, checkPort, isLocalName } from './addresses.ts';
+import type { Resolve } from './lookups.ts';
 
 export type UrlCheck = { ok: true; url: URL } | { ok: false; sentence: string };
-/** All addresses of a name. */
-export type Resolve = (hostname: string) => Promise<LookupAddress[]>;
-
-export const resolveBySystem: Resolve = (hostname) => dns.lookup(hostname, { all: true });
 
 /** Longer than any address a receiver needs, shorter than what proxies cut. */
 const URL_CHARACTERS_MAX = 2_000;

@@ -8,7 +8,7 @@ import { connect as connectTls, createSecureContext, type PeerCertificate, type 
 import type { buildConnector } from 'undici';
 import { type AddressPolicy, checkAddress, checkPort } from '../../endpoints/addresses.ts';
 import type { ClientCertificate } from '../../endpoints/certificate.ts';
-import { type Resolve, resolveBySystem } from '../../endpoints/guard.ts';
+import { type Resolve, resolveBySystem } from '../../endpoints/lookups.ts';
 import { TargetRefused } from './failure.ts';
 import { type EgressProxy, tunnel } from './proxy.ts';
 
@@ -65,7 +65,7 @@ export function createOpener({ policy, resolve = resolveBySystem, proxy, clientC
   let context: SecureContext | undefined;
   let resolving: Promise<LookupAddress[]> | null = null;
 
-  /** Connections that open together share one lookup: the system has four threads for those of all endpoints. */
+  /** Connections that open together share one lookup. */
   function lookUp(hostname: string): Promise<LookupAddress[]> {
     resolving ??= resolve(hostname).finally(() => {
       resolving = null;
@@ -117,6 +117,8 @@ export function createOpener({ policy, resolve = resolveBySystem, proxy, clientC
         noDelay: true,
       }),
     );
+    // Once it carries TLS nobody else listens for its errors, and they come as its end.
+    socket.on('error', () => {});
     await until(socket, 'connect');
     if (!socket.remoteAddress || !checkAddress(socket.remoteAddress, policy)) {
       socket.destroy();

@@ -44,6 +44,8 @@ export function tunnel(proxy: EgressProxy, target: LookupAddress, port: number, 
       }
       // A receiver speaks second: whatever came with the answer is the first of its bytes.
       if (head.length > 0) socket.unshift(head);
+      // As in a connection without a proxy: errors come as its end.
+      socket.on('error', () => {});
       return resolve(socket.setNoDelay(true));
     });
     asking.on('response', (response) => {

@@ -2,8 +2,8 @@
 import type { Clock } from '../../base/clock.ts';
 import type { AddressPolicy } from '../../endpoints/addresses.ts';
 import type { DeliverableEndpoint } from '../../endpoints/endpoints.ts';
-import type { Resolve } from '../../endpoints/guard.ts';
 import { DEADLINE_DEFAULT_MS } from '../../endpoints/limits.ts';
+import type { Resolve } from '../../endpoints/lookups.ts';
 import { renderBody } from '../../events/catalogue.ts';
 import type { LoggedEvent } from '../../events/log.ts';
 import type { Outcome } from '../lanes/lane.ts';
@@ -17,8 +17,6 @@ import { createSequencer } from './sequence.ts';
 import { createSigner } from './signing.ts';
 import { createRedactor } from './snippet.ts';
 import { childTraceparent } from './tracing.ts';
-
-export { CONCURRENCY_DEFAULT as CONCURRENCY } from '../../endpoints/limits.ts';
 
 export type Sender = {
   /** Answers by `done`, once, never at once. How many are under way at once is the caller's to say. */
@@ -48,6 +46,7 @@ export function createSender(endpoint: DeliverableEndpoint, options: SenderOptio
   const { clock, policy } = options;
   const random = options.random ?? Math.random;
   const deadlineMs = endpoint.deadlineMs ?? options.deadlineMs ?? DEADLINE_DEFAULT_MS;
+  const made = requestsOf(endpoint);
   const url = new URL(endpoint.url);
   const path = url.pathname + url.search;
   const sign = createSigner(endpoint.secrets);
@@ -121,7 +120,7 @@ export function createSender(endpoint: DeliverableEndpoint, options: SenderOptio
   return {
     send,
     follow(changed) {
-      if (!sameRequests(endpoint, changed)) return false;
+      if (requestsOf(changed) !== made) return false;
       sequenceOf = createSequencer(changed.versions);
       return true;
     },
@@ -139,9 +138,7 @@ export function createSender(endpoint: DeliverableEndpoint, options: SenderOptio
   };
 }
 
-/** All that requests and connections are made of; versions apart. */
-function sameRequests(before: DeliverableEndpoint, after: DeliverableEndpoint): boolean {
-  const made = ({ url, secrets, deadlineMs, customHeaders, clientCertificate, encryption }: DeliverableEndpoint) =>
-    JSON.stringify([url, secrets, deadlineMs, customHeaders, clientCertificate, encryption]);
-  return made(before) === made(after);
+/** All that requests and connections are made of, to compare; versions apart. */
+function requestsOf({ url, secrets, deadlineMs, customHeaders, clientCertificate, encryption }: DeliverableEndpoint): string {
+  return JSON.stringify([url, secrets, deadlineMs, customHeaders, clientCertificate, encryption]);
 }
