@@ -10,6 +10,7 @@ import type {
   Json,
   ObservedAccount,
 } from '../connectors/connector.ts';
+import { checkBatches } from './believable.ts';
 
 /** A bank that has not answered by then is down for this refresh (status 1003), and is asked again at the next. */
 const AUTHENTICATE_LIMIT_MS = 30 * SECOND_MS;
@@ -82,9 +83,11 @@ export async function askBank(conversation: Conversation): Promise<BankAnswer> {
       continue;
     }
     conversation.onFetch(account);
-    const answer = await ask(FETCH_ACCOUNT_LIMIT_MS, (limit) =>
-      connector.fetchAccount({ itemId, session, account, phase, from, now }, limit),
-    );
+    const answer = await ask(FETCH_ACCOUNT_LIMIT_MS, async (limit) => {
+      const answered = await connector.fetchAccount({ itemId, session, account, phase, from, now }, limit);
+      if (answered.kind === 'fetched') checkBatches(answered.batches);
+      return answered;
+    });
     if (answer.kind === 'failed' && endsRefresh(answer)) return answer;
     fetched.push({ account, asked: { phase, from }, answer });
     await conversation.onProgress(fetched.length, list.accounts.length);

@@ -14,6 +14,7 @@ import { matchDriftedLabels, matchMovedDates } from './stages-likely.ts';
 import { matchAmountsAtBooking, matchDeletedPending, matchRelabelled, matchReturned } from './stages-uncertain.ts';
 import type { Anomaly, Breaker, DetectionInput, Outcome, StoredTransaction, Trust } from './types.ts';
 import { splitUnchanged } from './unchanged.ts';
+import { withDates } from './undated.ts';
 
 /** What is carried from batch to batch. */
 type Progress = {
@@ -45,7 +46,8 @@ export function detect(input: DetectionInput): Outcome {
   };
   const net = new Map<number, Net>();
   batches.forEach((batch, at) => {
-    const changes = applyBatch(progress, batch, input);
+    const observations = withDates(batch.observations, progress.rows, now);
+    const changes = applyBatch(progress, { ...batch, observations }, input);
     addChanges(net, changes);
     if (at < batches.length - 1) progress.rows = withChanges(progress.rows, changes);
   });

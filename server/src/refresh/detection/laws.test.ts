@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { money, parseDecimal, toNumber } from '../../base/money.ts';
 import type { Observation } from '../../connectors/connector.ts';
 import { BLANK, counts, HOUR_MS, list, liveRows, look, type Memory, NOON, pending, row } from './fixtures.ts';
+import { reasonsOf } from './reasons.ts';
 import type { StoredTransaction } from './types.ts';
 
 const LABELS = ['CAFE', 'CB MONOPRIX PARIS', 'PAIEMENT CB MONOPRIX PARIS', 'VIR LOYER', 'EDF', 'Café 12/03'];
@@ -172,6 +173,56 @@ describe('laws', () => {
         });
       }),
       { numRuns: 400 },
+    );
+  });
+
+  test('each counted or held row has one reason, with what was before and after', () => {
+    fc.assert(
+      fc.property(observations, observations, (before, rows) => {
+        const next = look(look(BLANK, list(before)).memory, list(rows));
+        const { counts: counted, held } = next.outcome;
+        const reasons = [...reasonsOf(next.outcome)];
+        assert.equal(new Set(reasons.map(({ row: id }) => id)).size, reasons.length);
+        const of = (change: string) => reasons.filter((reason) => reason.change === change);
+        assert.deepEqual(
+          ['new', 'updated', 'deleted', 'held'].map((change) => of(change).length),
+          [counted.new, counted.updated, counted.deleted, held.length],
+        );
+        for (const reason of of('updated')) assert.notDeepEqual(reason.before, reason.after);
+        for (const reason of of('new')) assert.ok(reason.before === null && reason.after !== null);
+        for (const reason of of('deleted')) assert.ok(reason.before !== null && reason.after === null);
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  test('over any refreshes the sums of the counts are the rows that are there', () => {
+    fc.assert(
+      fc.property(fc.array(observations, { minLength: 1, maxLength: 6 }), (lists) => {
+        let memory = BLANK;
+        let live = 0;
+        lists.forEach((rows, at) => {
+          const next = look(memory, list(rows), NOON + at * 7 * HOUR_MS);
+          const { counts: counted, updated } = next.outcome;
+          live += counted.new - counted.deleted + updated.filter(({ before }) => before.deletedAt !== null).length;
+          memory = next.memory;
+          assert.equal(liveRows(memory).length, live);
+        });
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  test('P11: no hour of the day moves a date or makes an event', () => {
+    fc.assert(
+      fc.property(observations, fc.integer({ min: 0, max: 47 }), (rows, hours) => {
+        const midnight = Date.parse('2026-03-28T23:00:00Z');
+        const first = look(BLANK, list(rows), midnight);
+        assert.deepEqual(visibleRows(first.memory), shownRows(rows));
+        const next = look(first.memory, list(rows), midnight + hours * HOUR_MS);
+        assert.deepEqual([counts(next), visibleRows(next.memory)], ['0/0/0', shownRows(rows)]);
+      }),
+      { numRuns: 300 },
     );
   });
 

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { money } from '../base/money.ts';
+import type { Batch, Observation } from '../connectors/connector.ts';
+import { checkBatches } from './believable.ts';
+import { list, row } from './detection/fixtures.ts';
+
+const broken = (part: Record<string, unknown>): Batch => list([{ ...row(-250, 1, 'CAFE'), ...part } as Observation]);
+
+describe('an answer of a bank', () => {
+  test('is taken with dates of 1900 and of years to come, without dates, and in any currency', () => {
+    checkBatches([list([row(-250, 1, 'CAFE'), { ...row(1, 1, ''), bookingDate: '1900-01-01', valueDate: '2999-12-31' }])]);
+    const { bookingDate: _, ...undated } = row(-250, 1, 'CAFE');
+    checkBatches([list([undated, { ...undated, amount: money(5, 3, 'KWD') }])]);
+  });
+
+  test('is refused as a whole when a row is rubbish, and the words of the row are not repeated', () => {
+    const rubbish = [
+      { amount: { minor: 1.5, exponent: 2, currency: 'EUR' } },
+      { amount: { minor: Number.NaN, exponent: 2, currency: 'EUR' } },
+      { amount: { minor: 1, exponent: 9, currency: 'EUR' } },
+      { amount: { minor: 1, exponent: 2, currency: 'euro' } },
+      { bookingDate: '2026-02-31' },
+      { bookingDate: '01/02/2026' },
+      { valueDate: '2026-13-01' },
+      { status: 'maybe' },
+      { rawText: null },
+    ];
+    for (const part of rubbish) {
+      assert.throws(
+        () => checkBatches([broken({ rawText: 'SECRET', ...part })]),
+        (error: Error) => !error.message.includes('SECRET'),
+        JSON.stringify(part),
+      );
+    }
+    assert.throws(() => checkBatches([list([], { windows: [{ from: 'yesterday', to: '2026-03-31' }] })]));
+  });
+
+  test('may have 200,000 rows, not one more', () => {
+    const rows = new Array<Observation>(200_000).fill(row(-250, 1, 'CAFE'));
+    checkBatches([list(rows)]);
+    assert.throws(() => checkBatches([list(rows), list([row(-250, 1, 'CAFE')])]), /more than 200000 rows/);
+  });
+});
