@@ -78,7 +78,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     const upkeep = startUpkeep({
       ...services,
       retentionDays: config.retentionDays,
-      auditSegment: (segment, ends) => auditSegment(storage, segment, ends),
+      auditSegment: (segment, ends, turn) => auditSegment(storage, segment, ends, turn),
     });
     const scrubbing = startScrubbing({ ...services, onErased: (itemIds) => delivery?.forgetItems(itemIds) });
     const arrivals = createArrivals({ reader: storage });

@@ -20,7 +20,7 @@ const ITEMS = [1, 2, 3, 4, 5];
 const services = (storage: Storage): RetentionServices => ({
   storage,
   retentionDays: 30,
-  auditSegment: (segment, ends) => auditSegment(storage, segment, ends),
+  auditSegment: (segment, ends, turn) => auditSegment(storage, segment, ends, turn),
   pause: () => new Promise((resolve) => setImmediate(resolve)),
   mayGoOn: () => true,
 });
@@ -188,7 +188,7 @@ eachEngine('retention', (open, engine) => {
       await append(storage, [1], NOW + 2 * DAY_MS);
     };
     assert.equal((await retireOldest({ ...services(storage), pause }, NOW + 31 * DAY_MS)).outcome, 'retired');
-    assert.equal(pauses, 5);
+    assert.equal(pauses, 10, 'five pages of the audit, five deletions');
     assert.equal(await count(storage, 'events'), pauses);
   });
 

@@ -30,9 +30,9 @@ export type HourCounts = {
 export type RetentionServices = {
   storage: Storage;
   retentionDays: number;
-  /** The audit of one segment that nothing is owed of any more. */
-  auditSegment: (segment: Segment, ends: readonly number[]) => Promise<HourCounts[]>;
-  /** Between two deletions: others have their turn. */
+  /** The audit of one segment that nothing is owed of any more; null when `turn` answered false. */
+  auditSegment: (segment: Segment, ends: readonly number[], turn: () => Promise<boolean>) => Promise<HourCounts[] | null>;
+  /** Between two pages of the audit and two deletions: others have their turn. */
   pause: () => Promise<void>;
   /** False stops after the step under way; the next round goes on. */
   mayGoOn: () => boolean;
@@ -59,8 +59,11 @@ export async function retireOldest(services: RetentionServices, now: number): Pr
     const tooOld = now - oldest.closedAt >= Math.max(OWED_DAYS_MAX, services.retentionDays) * DAY_MS;
     if (debt === 'in flight' || (debt === 'owed' && !tooOld)) return { outcome: 'kept', segment };
     if (debt === 'owed') await expire(storage, next.starts, now);
-    const hours = await services.auditSegment(oldest, next.starts);
-    if (!mayGoOn()) return { outcome: 'stopped' };
+    const hours = await services.auditSegment(oldest, next.starts, async () => {
+      await services.pause();
+      return mayGoOn();
+    });
+    if (!hours) return { outcome: 'stopped' };
     expired = await freeze(storage, segment, hours, now);
     unbalanced = hours.filter((hour) => !isBalanced(hour)).length;
   }

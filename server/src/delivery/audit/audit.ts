@@ -37,41 +37,58 @@ export type Audit = {
 /** `from` and `until` (exclusive) are of `committed_at`, epoch milliseconds. */
 export type AuditRange = { from: number; until?: number; applicationId?: string | null };
 
+/** Between two pages: the embedded database answers at once, and requests and deliveries must have their turn. False stops. */
+export type Turn = () => Promise<boolean>;
+const nextTurn: Turn = async () => {
+  await new Promise(setImmediate);
+  return true;
+};
+
 /** The whole range: what is in the log, and the frozen hours of what retention has taken. */
 export async function audit(storage: Storage, range: AuditRange): Promise<Audit> {
-  const segments = (await readSegments(storage)).filter(({ frozenAt }) => frozenAt === null);
+  for (;;) {
+    const unfrozen = async () => (await readSegments(storage)).filter(({ frozenAt }) => frozenAt === null);
+    const segments = await unfrozen();
+    const found = await auditOnce(storage, segments, range);
+    // What retention took while it was read looks lost: its hours are frozen now, and count as they were.
+    if (found.balanced || (await unfrozen())[0]?.segment === segments[0]?.segment) return found;
+  }
+}
+
+async function auditOnce(storage: Storage, segments: readonly Segment[], range: AuditRange): Promise<Audit> {
   const first = segments.find(({ closedAt }) => closedAt === null || closedAt >= range.from);
   const heads = await storage.all<{ head: number }>(sql`select head from lane_heads order by lane`);
   const tally = createTally();
   await addFrozen(storage, range, tally);
-  await walk(
-    storage,
-    first?.starts ?? [],
-    heads.map(({ head }) => head),
-    range,
-    tally,
-  );
+  const ends = heads.map(({ head }) => head);
+  await walk(storage, { starts: first?.starts ?? [], ends }, range, { tally, turn: nextTurn });
   return tally.result();
 }
 
-/** One segment to its end, before retention takes it. */
-export async function auditSegment(storage: Storage, segment: Segment, ends: readonly number[]): Promise<AuditedHour[]> {
+/** One segment to its end, before retention takes it. Null when `turn` stopped it. */
+export async function auditSegment(
+  storage: Storage,
+  { starts }: Segment,
+  ends: readonly number[],
+  turn: Turn,
+): Promise<AuditedHour[] | null> {
   const tally = createTally();
-  await walk(storage, segment.starts, ends, { from: 0 }, tally);
-  return tally.result().hours;
+  const whole = await walk(storage, { starts, ends }, { from: 0 }, { tally, turn });
+  return whole ? tally.result().hours : null;
 }
 
-/** `throughs` are read before the versions: what commits later is met by a later audit. */
+type Stretch = { starts: readonly number[]; ends: readonly number[] };
+
+/** `ends` are read before the versions: what commits later is met by a later audit. False when it was stopped. */
 async function walk(
   storage: Storage,
-  starts: readonly number[],
-  throughs: readonly number[],
+  { starts, ends }: Stretch,
   range: AuditRange,
-  tally: Tally,
-): Promise<void> {
+  { tally, turn }: { tally: Tally; turn: Turn },
+): Promise<boolean> {
   const membership = await readMembership(storage);
   for (let lane = 0; lane < LANES; lane += 1) {
-    const through = throughs[lane] ?? 0;
+    const through = ends[lane] ?? 0;
     for (let after = starts[lane] ?? 0; after < through; ) {
       const page = await readPage(storage, { lane, after, through }, range.applicationId ?? null);
       const last = page.length < PAGE_EVENTS ? through : page.at(-1)!.seq;
@@ -80,10 +97,10 @@ async function walk(
       );
       await auditPage(storage, membership, inRange, { lane, after, through: last }, tally);
       after = last;
-      // The embedded database answers at once: requests and deliveries must have their turn.
-      await new Promise(setImmediate);
+      if (!(await turn())) return false;
     }
   }
+  return true;
 }
 
 export type Place = { lane: number; after: number; through: number };
