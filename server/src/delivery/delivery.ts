@@ -21,6 +21,7 @@ import type { Job, Lane, Outcome, Result } from './lanes/lane.ts';
 import { createLeases } from './lanes/lease.ts';
 import { createOwnership } from './lanes/ownership.ts';
 import { createTail } from './lanes/tail.ts';
+import { createReplays } from './replay/engine.ts';
 import { createRecorder } from './settling/recorder.ts';
 import type { Place } from './settling/settle.ts';
 import { createSettler, UNFLUSHED_MAX } from './settling/settler.ts';
@@ -122,13 +123,16 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   const due = createDue({ storage, clock, lanes, channels, book, monotonicMs, mayClaim: maySend, ...recorder, onTrouble });
   const probing = createProbing({ storage, clock, monotonicMs, lanes, channels, circuits, maySend, settler, recorder, onTrouble });
   const attendance = createAttendance({ lanes, channels, book, circuits, probing, settler, recorder, due, monotonicMs, want });
+  const replays = createReplays({ storage, clock, owner, lanes, channels, maySend, monotonicMs, onTrouble });
   const ownership = createOwnership({
     ...{ storage, log, leases, lanes, lanesMax: LANES, channels, book, monotonicMs, reload },
     mayAcquire: () => !stopping,
     onTaken: attendance.taken,
     onLost: attendance.lost,
     onLeaving: attendance.lost,
-    flush: settler.flush,
+    flush: async () => {
+      await Promise.all([settler.flush(), replays.flush()]);
+    },
     onTrouble,
     async onRenewed({ healthVersion, nodes: count }) {
       nodes = count;
@@ -139,11 +143,14 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   function onOutcome(channel: Channel, job: Job, outcome: Outcome) {
     if (abandoned) return;
     const endpointId = channel.endpoint.id;
-    if (channel.gone) recorder.drop(job, endpointId);
+    if (channel.gone && job.replay) job.replay.drop();
+    else if (channel.gone) recorder.drop(job, endpointId);
     else {
       const { health, raised, costsAttempt } = circuits.observe(endpointId, answerOf(outcome), job.source === 'probe');
       const failed = { costsAttempt, health, delaysMs: channel.endpoint.retryDelaysMs, now: clock.now(), random };
-      recorder.record({ job, endpointId, outcome, park: outcome.failure === null ? null : parkAfter(job, failed) });
+      const park = outcome.failure === null ? null : parkAfter(job, failed);
+      if (job.replay) job.replay.settle(outcome, park);
+      else recorder.record({ job, endpointId, outcome, park });
       if (raised.some(({ kind }) => kind === 'disabled')) channel.enabled = false;
       if (raised.length > 0) attendance.tend(channel);
     }
@@ -178,6 +185,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     tail.hand();
     await tail.read();
     await due.check();
+    await replays.tend();
   }
 
   function onRaised(raised: readonly Raised[]) {
@@ -236,6 +244,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       hints.moved(moved);
     },
     forgetItems(itemIds) {
+      replays.forgetItems(itemIds);
       for (const channel of channels.all()) {
         const erased = channel.queue.take(({ event }) => event.itemId !== null && itemIds.has(event.itemId));
         for (const job of erased) recorder.drop(job, channel.endpoint.id);
@@ -257,6 +266,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
         clearTimeout(timer);
       }
       abandoned = true;
+      await replays.stop();
       await settler.flush();
       if (settler.unflushed > 0)
         log.warn({ results: settler.unflushed }, 'stopped with results that could not be written; those deliveries are repeated');
@@ -274,6 +284,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       settler.stop();
       circuits.stop();
       hints.stop();
+      replays.abandon();
       await Promise.all([heartbeat.stop(), channels.destroy()]);
       await beating;
       await leases.abandon();

@@ -131,7 +131,7 @@ export function createChannels(options: {
     };
     function admit(job: Job): boolean {
       const { itemId } = job.event;
-      if (itemId === null || !ordered()) return true;
+      if (itemId === null || job.replay || !ordered()) return true;
       const head = book.head(job.lane.number, channel.endpoint.id, itemId);
       if (head === undefined || (job.parked && head === job.event.seq)) return true;
       options.onHeld(channel, job);

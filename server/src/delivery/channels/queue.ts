@@ -16,7 +16,7 @@ export type Queue = {
   kick(): void;
   /** Starts this one now, whatever the endpoint may be given else; only while nothing is under way. */
   probe(job: Job): void;
-  /** Takes out the waiting jobs that `which` accepts. */
+  /** Takes out the waiting jobs that `which` accepts; those of replays go back to them and are not in the answer. */
   take(which: (job: Job) => boolean): Job[];
 };
 
@@ -137,8 +137,9 @@ export function createQueue(options: {
       const taken: Job[] = [];
       const keep = (job: Job) => {
         if (!which(job)) return true;
-        taken.push(job);
         leave(job);
+        if (job.replay) job.replay.drop();
+        else taken.push(job);
         return false;
       };
       ready = ready.slice(first).filter(keep);

@@ -85,7 +85,7 @@ export function createLane(number: number, epoch: number, settled: number): Lane
 export type Job = {
   readonly lane: Lane;
   readonly event: LoggedEvent;
-  readonly source: 'live' | 'retry' | 'test' | 'probe';
+  readonly source: 'live' | 'retry' | 'test' | 'probe' | 'replay';
   /** That its retry schedule counts. */
   readonly attempts: number;
   /** Attempts that were made, those included that cost nothing. */
@@ -96,7 +96,12 @@ export type Job = {
   lag: Lag | null;
   /** Monotonic milliseconds. */
   readonly queuedAt: number;
+  /** Of a replay: it alone deals with what comes of it, and no other delivery waits for it. */
+  readonly replay?: Ticket;
 };
+
+/** `drop`: it was taken out of the queue before it was sent. */
+export type Ticket = { settle(outcome: Outcome, park: Park | null): void; drop(): void };
 
 /** Null where the connection was open already, or where it did not come so far. */
 export type Timings = {
