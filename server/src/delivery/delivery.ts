@@ -11,7 +11,7 @@ import { announce } from './channels/announce.ts';
 import { answerOf, parkAfter } from './channels/answers.ts';
 import { createAttendance } from './channels/attendance.ts';
 import { createBook } from './channels/book.ts';
-import { type Channel, createChannels } from './channels/channels.ts';
+import { type Channel, createChannels, PARKED_MAX } from './channels/channels.ts';
 import { createCircuits, type Raised } from './channels/circuits.ts';
 import { createDue } from './channels/due.ts';
 import { createProbing } from './channels/probing.ts';
@@ -79,6 +79,8 @@ export type DeliveryOptions = {
   /** Of this node, kept over restarts: a node that returns has its lanes back at once. Random when absent. */
   nodeId?: string;
   deadlineMs?: number;
+  /** Of one endpoint, {@link PARKED_MAX} when absent. */
+  parkedMax?: number;
   random?: () => number;
   monotonicMs?: () => number;
   onAttempt?: (report: AttemptReport) => void;
@@ -119,7 +121,15 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   const want = (channel: Channel) => catchUp.want(channel);
   const catchUp = createCatchUp({ storage, channels, monotonicMs, reload, onTrouble });
   const tail = createTail({ storage, lanes, channels, monotonicMs, reload, onBehind: want, onTrouble });
-  const recorder = createRecorder({ lanes, channels, book, settler, due: () => due, onRelief: want });
+  const recorder = createRecorder({
+    lanes,
+    channels,
+    book,
+    settler,
+    parkedMax: options.parkedMax ?? PARKED_MAX,
+    due: () => due,
+    onRelief: want,
+  });
   const due = createDue({ storage, clock, lanes, channels, book, monotonicMs, mayClaim: maySend, ...recorder, onTrouble });
   const probing = createProbing({ storage, clock, monotonicMs, lanes, channels, circuits, maySend, settler, recorder, onTrouble });
   const attendance = createAttendance({ lanes, channels, book, circuits, probing, settler, recorder, due, monotonicMs, want });

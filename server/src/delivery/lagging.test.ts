@@ -6,7 +6,9 @@ import { DAY_MS, HOUR_MS } from '../base/clock.ts';
 import { deleteEndpoint, updateEndpoint } from '../endpoints/endpoints.ts';
 import { enableEndpoint } from '../endpoints/resume.ts';
 import { sql } from '../storage/sql.ts';
+import { QUEUE_MAX } from './channels/channels.ts';
 import { RETRY_DELAYS_MS } from './channels/retry.ts';
+import { STALE_AFTER_MS } from './lanes/lease.ts';
 import { createWorld, POLICY, type Receiver, type Running, startReceiver, type World } from './testing.ts';
 
 const range = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);
@@ -320,5 +322,72 @@ eachEngine('enabling', (open) => {
     await delivery.settled(50);
     await delivery.stop();
     assert.equal(await count(world, 'skipped'), 0);
+  });
+});
+
+eachEngine('bounds', (open, engine) => {
+  test('an endpoint for which too much is parked is given no more, until half of it is gone', async (t) => {
+    const world = await createWorld(await open(t), t);
+    let status = 500;
+    const receiver = await startReceiver(t, (_, response) => response.writeHead(status).end());
+    await world.endpoint(receiver.url);
+    const parkedMax = 100;
+    const delivery = await world.start({ parkedMax });
+    // One item fails, and the others of its events wait behind it: many rows for one attempt.
+    for (const _ of range(4)) delivery.wake(await world.append(Array.from({ length: 400 }, () => 1)));
+    await until(delivery, async () => (await count(world, 'endpoint_positions')) === 1 && delivery.stats().queued === 0);
+    const most = await count(world, 'parked');
+    assert.ok(most > parkedMax && most <= parkedMax + QUEUE_MAX, `${most} rows`);
+    assert.equal(receiver.received.length, 1);
+    status = 200;
+    world.clock.advance(HOUR_MS);
+    await delivery.tick();
+    for (let settled = 201; settled <= 1_601; settled += 200) {
+      await delivery.settled(settled);
+      assert.ok((await count(world, 'parked')) <= parkedMax + QUEUE_MAX);
+    }
+    await until(delivery, async () => (await count(world, 'endpoint_positions')) === 0);
+    await delivery.stop();
+    assert.equal(receiver.received.length, 1_601);
+    assertOrder(receiver);
+  });
+
+  test('two nodes each move the positions of their own lanes, and a taken lane goes on where it stood', async (t) => {
+    if (engine === 'sqlite') return t.skip('one node only');
+    const world = await createWorld(await open(t), t);
+    const receiver = await startReceiver(t);
+    const { endpoint } = await world.endpoint(receiver.url);
+    let monotonicMs = 0;
+    const first = await world.start({ nodeId: 'node_one', monotonicMs: () => monotonicMs });
+    const second = await world.start({ nodeId: 'node_two', monotonicMs: () => monotonicMs });
+    await disable(world, endpoint.id);
+    await world.append(range(600));
+    const both = async () => {
+      first.wake();
+      second.wake();
+      await Promise.all([first.tick(), second.tick()]);
+      await new Promise(setImmediate);
+    };
+    while ((await count(world, 'endpoint_positions')) < 60) await both();
+    assert.equal(await count(world, 'parked'), 0);
+    await enableEndpoint(context(world), endpoint.id, 'now');
+    await world.append(range(100));
+    while ((await count(world, 'endpoint_positions')) > 0 || first.stats().delivered + second.stats().delivered < 100) await both();
+    await first.abandon();
+    await disable(world, endpoint.id);
+    await world.append(range(200));
+    await until(second, () => {
+      monotonicMs += STALE_AFTER_MS;
+      return second.stats().lanes === 64;
+    });
+    await enable(world, endpoint.id);
+    await until(second, () => receiver.received.length >= 300);
+    await second.stop();
+    assert.equal(receiver.received.length, 300);
+    const skipped = await world.storage.all<{ after_seq: number; through_seq: number }>(sql`select after_seq, through_seq from skipped`);
+    assert.equal(
+      skipped.reduce((sum, row) => sum + row.through_seq - row.after_seq, 0),
+      600,
+    );
   });
 });

@@ -10,6 +10,8 @@ import { readStretch } from './reader.ts';
 
 /** Events read at once: on SQLite the main thread is held for less than half a millisecond. */
 const READ_LIMIT = 100;
+/** Seqs that one read looks through, of all applications: so it touches one segment of the log, or two. */
+const STRETCH_SEQS_MAX = 10_000;
 /** Reads under way at once on PostgreSQL, of the pool's 16 connections; SQLite answers them one by one. */
 const READS_AT_ONCE = 4;
 
@@ -86,7 +88,7 @@ export function createCatchUp(options: {
   async function read(channel: Channel, lag: Lag, among: number) {
     const { lane, read: afterSeq } = lag;
     const limit = Math.max(1, Math.min(READ_LIMIT, Math.floor(channels.roomOf(channel) / among)));
-    const throughSeq = lane.handed;
+    const throughSeq = Math.min(lane.handed, afterSeq + STRETCH_SEQS_MAX);
     const { applicationId } = channel.endpoint;
     lag.reading = true;
     try {

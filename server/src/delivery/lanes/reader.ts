@@ -33,7 +33,8 @@ export async function readStretch(reader: Reader, { applicationId, lane, afterSe
     sql`select segment, lane, seq, application_id, type, user_uuid, item_id, account_id, refresh_id, endpoint_id, content, timestamp, committed_at,
           sequences, traceparent, about_endpoint_id, erased,
           (select c.version from configuration c) as configuration_version
-        from events where segment between ${from} and ${through} and application_id = ${applicationId} and lane = ${lane} and seq > ${afterSeq} and seq <= ${throughSeq}
+        from events where segment between ${from} and ${through}
+          and application_id = ${applicationId} and lane = ${lane} and seq > ${afterSeq} and seq <= ${throughSeq}
         order by seq limit ${limit}`,
   );
   return { events: rows.map(eventFromRow), configurationVersion: rows[0]?.configuration_version ?? null };
@@ -53,17 +54,20 @@ export async function readHead(reader: Reader, lane: number): Promise<{ head: nu
 
 export type Done = { seq: number; endpoint_id: string };
 
-/** Above a lane's settled position: what was delivered, or stands in `parked`. Bounded by what a lane's window holds. */
+/**
+ * Above a lane's settled position: what was delivered, or stands in `parked`. By the keys, which begin with lane and seq;
+ * bounded by what a lane's window holds, however long the log is.
+ */
 export async function readDone(reader: Reader, lane: number, settled: number): Promise<Done[]> {
+  const parked = await reader.all<Done>(
+    sql`select seq, endpoint_id from parked where lane = ${lane} and seq > ${settled} and replay_id = ''`,
+  );
   const { from } = await segmentBounds(reader, lane, settled);
   const delivered = await reader.all<Done>(
     sql`select seq, endpoint_id from attempts
         where segment >= ${from} and lane = ${lane} and seq > ${settled} and delivered = 1 and source <> 'replay'`,
   );
-  const parked = await reader.all<Done>(
-    sql`select seq, endpoint_id from parked where lane = ${lane} and seq > ${settled} and replay_id = ''`,
-  );
-  return [...delivered, ...parked];
+  return [...parked, ...delivered];
 }
 
 export type PositionRow = Position & { endpointId: string };

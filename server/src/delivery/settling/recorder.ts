@@ -1,7 +1,7 @@
 /** The one way in which a delivery comes to rest: what waited for it goes on, and its rows follow with the next flush. */
 import { LANES } from '../../events/log.ts';
 import type { Book } from '../channels/book.ts';
-import { type Channel, type Channels, PARKED_MAX } from '../channels/channels.ts';
+import type { Channel, Channels } from '../channels/channels.ts';
 import type { Due } from '../channels/due.ts';
 import { close } from '../lanes/lagging.ts';
 import type { Job, Lane, Result } from '../lanes/lane.ts';
@@ -26,6 +26,8 @@ export function createRecorder(options: {
   channels: Channels;
   book: Book;
   settler: Settler;
+  /** For one endpoint, on a node that has all lanes. */
+  parkedMax: number;
   due: () => Due;
   /** The channel may read again. */
   onRelief: (channel: Channel) => void;
@@ -57,7 +59,7 @@ export function createRecorder(options: {
   /** A node has its share of what may be parked: as much as it has of the lanes. */
   function count(channel: Channel) {
     const size = book.size(channel.endpoint.id);
-    const most = (PARKED_MAX * lanes.size) / LANES;
+    const most = (options.parkedMax * lanes.size) / LANES;
     if (size > most) channel.crowded = true;
     else if (channel.crowded && size < most / 2) {
       channel.crowded = false;
