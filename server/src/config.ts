@@ -11,6 +11,8 @@ export const VERSION = '0.1.0';
 /** Shown in the documentation, and so known to everybody. */
 export const EXAMPLE_SECRET_KEY = 'replace-me-with-the-output-of-openssl-rand-base64-32';
 const SECRET_KEY_CHARACTERS_MIN = 32;
+/** It opens counts, no data; still nobody may guess it. */
+const METRICS_TOKEN_CHARACTERS_MIN = 16;
 /** Random keys of 32 characters, hexadecimal ones too, practically never have fewer distinct ones. */
 const SECRET_KEY_DISTINCT_MIN = 8;
 const SECRET_KEY_WORDS = /change-?me|replace-?me|example|password/i;
@@ -42,6 +44,10 @@ export type Config = {
   allowedTargets: readonly string[];
   /** Days that events and their attempts are kept after their commit. */
   retentionDays: number;
+  /** Whoever scrapes `/metrics` shows it; null: nobody may, but in development mode. */
+  metricsToken: string | null;
+  /** The base address of an OpenTelemetry collector (OTLP over HTTP), or null. */
+  otlpEndpoint: string | null;
   /** CIDR ranges that no webhook reaches, also where they are allowed otherwise. */
   deniedTargets: readonly string[];
   /** Ports of webhooks; null: those of web servers. */
@@ -122,6 +128,14 @@ const schema = z.object({
     .enum(['debug', 'info', 'warn', 'error', 'silent'], { error: 'write one of debug, info, warn, error, silent' })
     .optional(),
   PONTAGE_ALLOWED_TARGETS: ranges('10.1.2.0/24').optional(),
+  PONTAGE_METRICS_TOKEN: z
+    .string()
+    .min(
+      METRICS_TOKEN_CHARACTERS_MIN,
+      `write at least ${METRICS_TOKEN_CHARACTERS_MIN} characters, e.g. the output of: openssl rand -hex 16`,
+    )
+    .optional(),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.string().refine(isBaseUrl, 'write the address of a collector, e.g. http://localhost:4318').optional(),
   PONTAGE_RETENTION_DAYS: z
     .string()
     .regex(/^[1-9]\d{0,3}$/, `write how many days events are kept, from 1 to 9999 (${RETENTION_DAYS} when it is absent)`)
@@ -170,6 +184,8 @@ export function readConfig(environment: Environment, mode: Mode): ConfigResult {
       logLevel: read.PONTAGE_LOG_LEVEL ?? (mode === 'production' ? 'info' : 'warn'),
       allowedTargets: read.PONTAGE_ALLOWED_TARGETS ?? [],
       retentionDays: read.PONTAGE_RETENTION_DAYS ?? RETENTION_DAYS,
+      metricsToken: read.PONTAGE_METRICS_TOKEN ?? null,
+      otlpEndpoint: read.OTEL_EXPORTER_OTLP_ENDPOINT ?? null,
       deniedTargets: read.PONTAGE_DENIED_TARGETS ?? [],
       allowedPorts: read.PONTAGE_ALLOWED_PORTS ?? null,
       egressProxy: read.PONTAGE_EGRESS_PROXY ?? null,

@@ -19,6 +19,7 @@ import { createApi } from './http/api/app.ts';
 import { createConnect } from './http/connect/connect.ts';
 import { staticAssets } from './http/static/static.ts';
 import { createV2 } from './http/v2/app.ts';
+import { type Observation, startObservation } from './observe.ts';
 import { refreshItem } from './refresh/connection.ts';
 import { type RefreshWorker, startRefreshWorker } from './refresh/worker.ts';
 import { openServices, type Services } from './services.ts';
@@ -63,9 +64,11 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
       complete ? app.fetch(request, env) : new Response('Starting\n', { status: 503, headers: { 'retry-after': '1' } }),
   }) as Server;
   let opened: Services | null = null;
+  let observation: Observation | null = null;
   try {
     const services = await openServices(config, 'always', {
       onEvents: () => delivery?.wake(),
+      onRefreshed: (report) => observation?.onRefreshed(report),
       ...(options.demoBankLatencyMs === undefined ? {} : { demoBankLatencyMs: options.demoBankLatencyMs }),
     });
     opened = services;
@@ -73,7 +76,9 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     const localUrl = await listen(http, config);
     const publicUrl = config.publicUrl ?? localUrl;
     const extension = (await options.extend?.({ localUrl, publicUrl, services })) ?? null;
-    delivery = startDelivery({ storage, vault, clock, policy, version: VERSION, log, nodeId: node.id });
+    const watching = await startObservation(config, services, () => delivery);
+    observation = watching;
+    delivery = startDelivery({ storage, vault, clock, policy, version: VERSION, log, nodeId: node.id, onAttempt: watching.onAttempt });
     const worker = startRefreshWorker(services);
     const upkeep = startUpkeep({
       ...services,
@@ -85,6 +90,10 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     const state = { stopping: false };
 
     mountHealth(app, services, delivery, state);
+    app.get('/metrics', async (c) => {
+      const { status, text, contentType } = await watching.scrape(c.req.header('authorization'));
+      return c.text(text, status, { 'content-type': contentType, 'cache-control': 'no-store' });
+    });
     mountPublic(app, config, services, { worker, arrivals, scrubbing }, publicUrl);
     extension?.mount(app);
     mountRest(app, services);
@@ -96,7 +105,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
       state.stopping = true;
       const running = delivery!;
       const parts = async () => {
-        const worked = Promise.all([worker.stop(FINISH_REFRESHES_MS), upkeep.stop(), scrubbing.stop()]);
+        const worked = Promise.all([worker.stop(FINISH_REFRESHES_MS), upkeep.stop(), scrubbing.stop(), watching.stop()]);
         // The inbox is a receiver of our own: while it is there, it must answer until the deliveries are drained.
         if (extension) await worked.then(() => running.stop(DRAIN_DELIVERIES_MS));
         extension?.close();
@@ -115,6 +124,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     http.close();
     http.closeAllConnections();
     await delivery?.stop(0);
+    await observation?.stop();
     await opened?.storage.close().catch(() => {});
     node.release();
     throw error;

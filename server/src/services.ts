@@ -8,7 +8,7 @@ import { statementsConnector } from './connectors/statements/connector.ts';
 import { openDatabase, prepareSchema } from './database.ts';
 import type { AddressPolicy } from './endpoints/addresses.ts';
 import { createKeyRing, ensureKeys } from './keys.ts';
-import type { RefreshServices } from './refresh/run.ts';
+import type { RefreshReport, RefreshServices } from './refresh/run.ts';
 import { createBankOutcomes } from './refresh/schedule/circuits.ts';
 import { createCounters } from './storage/counters.ts';
 import type { Storage } from './storage/storage.ts';
@@ -26,6 +26,8 @@ export type Services = RefreshServices & {
 export type ServicesOptions = {
   /** Called after each commit that made events. */
   onEvents?: () => void;
+  /** Called after each refresh that was committed. */
+  onRefreshed?: (report: RefreshReport) => void;
   /** How long the Demo Bank takes for each answer, so that its progress can be watched; 0 by default. */
   demoBankLatencyMs?: number;
 };
@@ -55,6 +57,7 @@ export async function openServices(config: Config, schema: 'always' | 'when empt
     outcomes: createBankOutcomes(),
     policy: targetPolicy(config),
     onEvents: options.onEvents ?? (() => {}),
+    ...(options.onRefreshed ? { onRefreshed: options.onRefreshed } : {}),
   };
 }
 

@@ -39,6 +39,10 @@ export type AttemptReport = {
   endpointId: string;
   source: Job['source'];
   n: number;
+  /** Epoch milliseconds. */
+  committedAt: number;
+  /** W3C trace context of the work that made the event. */
+  parent: string | null;
   /** What becomes of a failure. */
   next: 'retry' | 'waiting' | 'dead' | null;
 } & Outcome;
@@ -178,7 +182,8 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       if (!options.onAttempt) continue;
       const { event, source } = job;
       const named = { eventId: event.id, type: event.type, applicationId: event.applicationId, endpointId };
-      options.onAttempt({ ...named, source, n: job.sent + 1, next: park?.state ?? null, ...outcome });
+      const { committedAt, traceparent: parent } = event;
+      options.onAttempt({ ...named, committedAt, parent, source, n: job.sent + 1, next: park?.state ?? null, ...outcome });
     }
     if (stopping) return;
     for (const channel of channels.all()) channel.queue.kick();

@@ -216,7 +216,13 @@ async function finish(services: RefreshServices, run: Run, ending: Ending): Prom
     if (!(error instanceof FencedOff)) throw error;
     committed = false;
   }
-  if (committed) services.onEvents();
+  const durationMs = performance.now() - run.startedAt;
+  if (committed) {
+    services.onEvents();
+    const { status } = finished;
+    const named = { refreshId: refresh.id, itemId: item.id, bankId: item.bankId, cause: refresh.cause, status };
+    services.onRefreshed?.({ ...named, traceparent: run.traceparent, endedAt: services.clock.now(), durationMs });
+  }
   if (committed && paced.circuit !== null) services.log.warn({ bank: item.bankId, circuit: paced.circuit }, 'bank circuit');
   services.log.info(
     {
@@ -230,7 +236,7 @@ async function finish(services: RefreshServices, run: Run, ending: Ending): Prom
       events: drafts.length,
       full_refresh: finished.fullRefresh,
       fenced_off: !committed,
-      took_ms: Math.round(performance.now() - run.startedAt),
+      took_ms: Math.round(durationMs),
     },
     'refresh',
   );

@@ -29,6 +29,20 @@ export type RefreshServices = {
   outcomes: BankOutcomes;
   /** Called after a commit that made events. */
   onEvents: () => void;
+  /** Called when a refresh has ended and is committed. */
+  onRefreshed?: (report: RefreshReport) => void;
+};
+
+/** Real time, epoch milliseconds. */
+export type RefreshReport = {
+  refreshId: string;
+  itemId: number;
+  bankId: number;
+  cause: Refresh['cause'];
+  status: number;
+  traceparent: string;
+  endedAt: number;
+  durationMs: number;
 };
 
 const SCA_MISSING: Omit<Failure, 'kind'> = { status: 1010, info: 'OTP_REQUIRED' };

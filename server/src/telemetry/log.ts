@@ -2,6 +2,7 @@
 import pino, { type Logger } from 'pino';
 
 export type Log = {
+  debug(fields: Record<string, unknown>, message: string): void;
   info(fields: Record<string, unknown>, message: string): void;
   warn(fields: Record<string, unknown>, message: string): void;
   error(fields: Record<string, unknown>, message: string): void;
@@ -20,4 +21,4 @@ export function createLog(level: 'debug' | 'info' | 'warn' | 'error' | 'silent',
   return logger;
 }
 
-export const silentLog: Log = { info() {}, warn() {}, error() {} };
+export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };

@@ -39,6 +39,7 @@ eachEngine('an item erased while its refresh runs', (open) => {
         interrupted(demoBank({ latencyMs: 0 }), call, () => eraseItem({ storage, vault: world.services.vault, now: 5 }, itemId)),
       ]);
       const log = {
+        debug: () => {},
         info: () => {},
         warn: (_: object, message: string) => said.push(message),
         error: (_: object, message: string) => said.push(message),

@@ -121,6 +121,8 @@ export type Outcome = {
   retryAfterMs: number | null;
   failure: { class: string; message: string } | null;
   snippet: string | null;
+  /** W3C trace context of the attempt itself, as it was sent; null where the event belongs to no trace, or nothing was sent. */
+  traceparent: string | null;
 };
 
 export type Park = { state: 'retry' | 'waiting' | 'dead'; attempts: number; dueAt: number | null };

@@ -21,7 +21,13 @@ const INTERIM_ANSWERS_MAX = 20;
 /** How an idle connection looks that the receiver closed while our request was on its way. */
 const CLOSED_CODES = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 
-export type AttemptRequest = { path: string; headers: string[]; body: Buffer; signatures: readonly string[] };
+export type AttemptRequest = {
+  path: string;
+  headers: string[];
+  body: Buffer;
+  signatures: readonly string[];
+  traceparent: string | null;
+};
 export type AttemptEnd = (connection: Connection | null, outcome: Outcome) => void;
 
 /** A class, so that thousands a second share one shape. */
@@ -175,6 +181,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
       retryAfterMs: this.retryAfterMs,
       failure: failure && { class: failure.class, message: this.redactor.text(failure.message, signatures) },
       snippet: this.snippet(signatures),
+      traceparent: this.request?.traceparent ?? null,
     };
   }
 

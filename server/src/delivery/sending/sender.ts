@@ -97,7 +97,8 @@ export function createSender(endpoint: DeliverableEndpoint, options: SenderOptio
     if (sequence !== null) headers.push('pontage-sequence', String(sequence));
     const traceparent = event.traceparent === null ? null : childTraceparent(event.traceparent, random);
     if (traceparent !== null) headers.push('traceparent', traceparent);
-    attempt.dispatch(idle.pop() ?? connect(), { path, headers, body, signatures: standard === null ? [bridge] : [bridge, standard] });
+    const made = standard === null ? [bridge] : [bridge, standard];
+    attempt.dispatch(idle.pop() ?? connect(), { path, headers, body, signatures: made, traceparent });
   }
 
   function connect(): Connection {
