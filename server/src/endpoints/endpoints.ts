@@ -6,6 +6,7 @@ import type { Reader, Storage, Writer } from '../storage/storage.ts';
 import type { Vault } from '../vault/vault.ts';
 import type { AddressPolicy } from './addresses.ts';
 import { checkFields, checkTarget, type EndpointFields, orderedEvents, type Refused } from './fields.ts';
+import { forgiveFailures } from './health.ts';
 import type { Resolve } from './lookups.ts';
 import { issueSecret, type OpenSecret, openSecrets, ROTATION_OVERLAP_MS, readable } from './secrets.ts';
 import { DEFAULT_SETTINGS, type EndpointSettings, type ShownSettings } from './settings.ts';
@@ -126,6 +127,7 @@ export async function updateEndpoint(
             disabled_reason = ${state.disabled_reason}, disabled_at = ${state.disabled_at}, updated_at = ${now}
           where id = ${id}`,
     );
+    if (state.enabled > row.enabled) await forgiveFailures(tx, id);
     const columns = await changeColumns(tx, vault, { id, dataKeyId: row.data_key_id }, row, change);
     await writeSettings(tx, id, columns);
     const endpoint = fromRow({ ...row, ...fields, ...state, ...columns, events, updated_at: now });
@@ -144,6 +146,7 @@ export async function deleteEndpoint({ storage, vault, now }: Context, id: strin
     await tx.run(sql`delete from endpoint_secrets where endpoint_id = ${id}`);
     await vault.destroyKey(tx, row.data_key_id);
     await tx.run(sql`delete from parked where endpoint_id = ${id}`);
+    await tx.run(sql`delete from endpoint_health where endpoint_id = ${id}`);
     await raiseConfiguration(tx);
     await writeVersion(tx, storage, fromRow(row), false, now);
     return true;

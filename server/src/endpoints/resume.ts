@@ -2,6 +2,7 @@
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import { raiseConfiguration } from './endpoints.ts';
+import { forgiveFailures } from './health.ts';
 
 /** `stopped`: all that happened meanwhile is sent. `now`: nothing of it, and nothing that waits for another attempt. */
 export type ResumeFrom = 'stopped' | 'now';
@@ -17,6 +18,7 @@ export async function enableEndpoint({ storage, now }: { storage: Storage; now: 
       sql`update endpoints set enabled = 1, disabled_reason = null, disabled_at = null, updated_at = ${now} where id = ${id} and deleted_at is null`,
     );
     if (changed === 0) return false;
+    await forgiveFailures(tx, id);
     if (from === 'now') {
       const heads = await tx.all<{ head: number }>(sql`select head from lane_heads order by lane`);
       await tx.run(sql`update endpoints set skip_through = ${JSON.stringify(heads.map(({ head }) => head))} where id = ${id}`);

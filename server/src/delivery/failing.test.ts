@@ -1,0 +1,226 @@
+import assert from 'node:assert/strict';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { test } from 'node:test';
+import { eachEngine } from '../../test/support/engines.ts';
+import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
+import { updateEndpoint } from '../endpoints/endpoints.ts';
+import { EVENT_TYPES, OPERATIONAL_TYPES } from '../events/catalogue.ts';
+import { sql } from '../storage/sql.ts';
+import { createWorld, POLICY, type Running, startReceiver, type World } from './testing.ts';
+
+const range = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);
+const context = ({ storage, vault, clock }: World) => ({ storage, vault, now: clock.now() });
+const health = async ({ storage }: World, id: string) =>
+  await storage.first<{ circuit: string; probes: number; next_probe_at: number | null; paused_until: number | null }>(
+    sql`select circuit, probes, next_probe_at, paused_until from endpoint_health where endpoint_id = ${id}`,
+  );
+const count = async ({ storage }: World, table: 'parked' | 'endpoint_positions', id: string) =>
+  (await storage.first<{ count: number }>(
+    table === 'parked'
+      ? sql`select count(*) as count from parked where endpoint_id = ${id}`
+      : sql`select count(*) as count from endpoint_positions where endpoint_id = ${id}`,
+  ))!.count;
+
+/** Heartbeats until it holds; each is a second of the node's own clock. */
+async function until(node: { delivery: Running; wait(ms: number): void }, holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) {
+    node.wait(SECOND_MS);
+    await node.delivery.tick();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+async function startNode(world: World) {
+  let monotonicMs = 0;
+  const delivery = await world.start({ monotonicMs: () => monotonicMs });
+  return {
+    delivery,
+    wait(ms: number) {
+      monotonicMs += ms;
+    },
+  };
+}
+
+/** Answers what it is told to; keeps the ids of what it took. */
+function moody(first: number, headers: Record<string, string> = {}) {
+  const state = { status: first, headers, taken: new Set<string>(), mostAtOnce: 0 };
+  const answer = (_: IncomingMessage, response: ServerResponse, { id }: { id: string }) => {
+    if (state.status < 300) state.taken.add(id);
+    response.writeHead(state.status, state.headers).end();
+  };
+  return { state, answer };
+}
+
+eachEngine('an endpoint that fails', (open) => {
+  test('loses no attempt while its circuit is open, is probed, drains when it is back, and disturbs nobody', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const { state, answer } = moody(500);
+    const [failing, good] = [await startReceiver(t, answer), await startReceiver(t)];
+    const { endpoint } = await world.endpoint(failing.url, ['item.created']);
+    await world.endpoint(good.url, [...EVENT_TYPES, ...OPERATIONAL_TYPES]);
+    const node = await startNode(world);
+    node.delivery.wake(await world.append(range(300)));
+    // 300 events and the one that tells of the failing one.
+    await until(node, () => good.received.length === 301);
+    await until(node, async () => (await health(world, endpoint.id))?.circuit === 'open' && node.delivery.stats().queued === 0);
+    const tried = failing.received.length;
+    assert.ok(tried >= 10 && tried <= 26, `${tried}`);
+    assert.ok((await count(world, 'parked', endpoint.id)) <= 26);
+    assert.ok((await count(world, 'endpoint_positions', endpoint.id)) <= 64);
+    const attemptsOf = () =>
+      world.storage.all<{ attempts: number }>(sql`select attempts from parked where endpoint_id = ${endpoint.id} order by lane, seq`);
+    const before = await attemptsOf();
+
+    // A day of probes: none of them, and no time, costs an attempt.
+    const end = world.clock.now() + DAY_MS;
+    let probes = 0;
+    while (world.clock.now() < end) {
+      const nextProbeAt = (await health(world, endpoint.id))!.next_probe_at!;
+      world.clock.advance(nextProbeAt - world.clock.now());
+      probes += 1;
+      await until(node, async () => (await health(world, endpoint.id))!.probes === probes && node.delivery.stats().unflushed === 0);
+    }
+    assert.ok(probes > 90);
+    assert.equal(failing.received.length, tried + probes);
+    assert.deepEqual(await attemptsOf(), before);
+    const logged = await world.storage.first<{ count: number }>(
+      sql`select count(*) as count from attempts where source = 'probe' and delivered = 0`,
+    );
+    assert.equal(logged?.count, probes);
+
+    node.delivery.wake(await world.append(range(50, 1_000)));
+    await until(node, () => good.received.length === 351);
+    assert.equal(failing.received.length, tried + probes, 'what comes meanwhile waits in the log');
+
+    state.status = 200;
+    world.clock.advance(15 * MINUTE_MS);
+    await until(node, () => state.taken.size === 350);
+    await until(node, async () => (await health(world, endpoint.id))?.circuit === 'closed');
+    await until(node, () => good.received.length === 352);
+    const told = good.received.map(({ body }) => JSON.parse(body).type as string).filter((type) => type.startsWith('pontage.'));
+    assert.deepEqual(told, ['pontage.endpoint.failing', 'pontage.endpoint.recovered']);
+    await node.delivery.stop();
+    assert.equal(await count(world, 'parked', endpoint.id), 0);
+    const probed = await world.storage.first<{ count: number }>(
+      sql`select count(*) as count from attempts where source = 'probe' and delivered = 1`,
+    );
+    assert.equal(probed?.count, 1);
+  });
+
+  test('is probed with the next event at its position where nothing of it is parked', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const { state, answer } = moody(500);
+    const receiver = await startReceiver(t, answer);
+    const { endpoint } = await world.endpoint(receiver.url, ['item.account.deleted']);
+    await updateEndpoint(context(world), endpoint.id, { retryDelaysMs: [1_000] }, POLICY);
+    const node = await startNode(world);
+    node.delivery.wake(await world.append(range(8), 'item.account.deleted'));
+    await node.delivery.settled(8);
+    world.clock.advance(2_000);
+    await until(node, async () => (await health(world, endpoint.id))?.circuit === 'open' && node.delivery.stats().underWay === 0);
+    await world.storage.transaction((tx) => tx.run(sql`delete from parked where endpoint_id = ${endpoint.id} and state <> 'dead'`));
+    await node.delivery.abandon();
+    const again = await startNode(world);
+    again.delivery.wake(await world.append(range(30, 100)));
+    again.delivery.wake(await world.append([7, 8], 'item.account.deleted'));
+    state.status = 200;
+    world.clock.advance(MINUTE_MS);
+    await until(again, () => state.taken.size === 2);
+    const sources = await world.storage.all<{ source: string }>(sql`select source from attempts where delivered = 1`);
+    assert.equal(sources.filter(({ source }) => source === 'probe').length, 1);
+  });
+
+  test('that asks for a pause gets it, it costs no attempt, and every answer is in the log', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const { state, answer } = moody(429, { 'retry-after': '60' });
+    const receiver = await startReceiver(t, answer);
+    const { endpoint } = await world.endpoint(receiver.url);
+    const node = await startNode(world);
+    node.delivery.wake(await world.append(range(100)));
+    await node.delivery.settled(1);
+    await until(node, async () => (await health(world, endpoint.id)) !== undefined && node.delivery.stats().underWay === 0);
+    assert.equal((await health(world, endpoint.id))?.paused_until, world.clock.now() + MINUTE_MS);
+    const tried = receiver.received.length;
+    assert.ok(tried <= 16);
+    world.clock.advance(MINUTE_MS - 1);
+    for (const _ of range(3)) await until(node, () => true);
+    await node.delivery.tick();
+    assert.equal(receiver.received.length, tried, 'not a moment earlier');
+    world.clock.advance(1);
+    const rests = () => node.delivery.stats().underWay + node.delivery.stats().unflushed === 0;
+    await until(node, () => receiver.received.length > tried && rests());
+    const rows = await world.storage.all<{ attempts: number; sent: number }>(sql`select attempts, sent from parked`);
+    assert.ok(rows.every(({ attempts }) => attempts === 0));
+    const { sent } = (await world.storage.first<{ sent: number }>(sql`select cast(sum(sent) as bigint) as sent from parked`))!;
+    assert.equal(sent, receiver.received.length);
+    state.status = 200;
+    world.clock.advance(MINUTE_MS);
+    await until(node, () => state.taken.size === 100);
+    await node.delivery.stop();
+    const logged = await world.storage.first<{ count: number }>(sql`select count(*) as count from attempts`);
+    assert.equal(logged?.count, receiver.received.length);
+    assert.equal(await count(world, 'parked', endpoint.id), 0);
+  });
+
+  test('stays at the tail during a short pause', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const { state, answer } = moody(503, { 'retry-after': '3' });
+    const receiver = await startReceiver(t, answer);
+    const { endpoint } = await world.endpoint(receiver.url);
+    const node = await startNode(world);
+    node.delivery.wake(await world.append(range(40)));
+    await node.delivery.settled(1);
+    assert.equal(await count(world, 'endpoint_positions', endpoint.id), 0);
+    assert.ok(node.delivery.stats().queued > 0);
+    await until(node, () => node.delivery.stats().underWay === 0);
+    state.status = 200;
+    world.clock.advance(3 * SECOND_MS);
+    await node.delivery.tick();
+    await until(node, () => state.taken.size === 40);
+  });
+
+  test('is disabled after five days of failed probes, with the reason; enabled, it begins anew', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const { state, answer } = moody(500);
+    const receiver = await startReceiver(t, answer);
+    const { endpoint } = await world.endpoint(receiver.url, ['item.created']);
+    const node = await startNode(world);
+    node.delivery.wake(await world.append(range(20)));
+    await until(node, async () => (await health(world, endpoint.id))?.circuit === 'open');
+    const row = () =>
+      world.storage.first<{ enabled: number; disabled_reason: string | null; disabled_at: number | null }>(
+        sql`select enabled, disabled_reason, disabled_at from endpoints where id = ${endpoint.id}`,
+      );
+    for (let probe = 1; probe <= 20; probe += 1) {
+      assert.equal((await row())?.enabled, 1);
+      world.clock.advance(6 * HOUR_MS);
+      const before = receiver.received.length;
+      await until(node, async () => receiver.received.length > before && (await health(world, endpoint.id))!.probes === probe);
+    }
+    await until(node, async () => (await row())?.enabled === 0);
+    assert.deepEqual({ ...(await row()) }, { enabled: 0, disabled_reason: 'failing', disabled_at: world.clock.now() });
+    state.status = 200;
+    await updateEndpoint(context(world), endpoint.id, { enabled: true }, POLICY);
+    assert.equal((await health(world, endpoint.id))?.circuit, 'closed');
+    await until(node, () => {
+      world.clock.advance(HOUR_MS);
+      return state.taken.size === 20;
+    });
+  });
+
+  test('has its rate kept, also while it drains', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const times: number[] = [];
+    const receiver = await startReceiver(t, (_, response) => {
+      times.push(performance.now());
+      response.end();
+    });
+    const { endpoint } = await world.endpoint(receiver.url);
+    await updateEndpoint(context(world), endpoint.id, { ratePerS: 40 }, POLICY);
+    const delivery = await world.start();
+    delivery.wake(await world.append(range(60)));
+    await delivery.settled(60);
+    const seconds = (times.at(-1)! - times[0]!) / 1_000;
+    assert.ok(seconds >= 59 / 40 - 0.05, `60 in ${seconds} s`);
+  });
+});
