@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { eachEngine } from '../../test/support/engines.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
+import { explain, listen } from '../upkeep/testing.ts';
 import {
   contentOf,
   type EventDraft,
@@ -12,7 +13,17 @@ import {
   TEST_EVENT_CONTENT,
   TEST_EVENT_TIMESTAMP,
 } from './catalogue.ts';
-import { appendEvents, appendOperationalEvents, eventId, LANES, laneOf, parseEventId, readLane, takeTimestamps } from './log.ts';
+import {
+  appendEvents,
+  appendOperationalEvents,
+  eventId,
+  LANES,
+  laneOf,
+  parseEventId,
+  readLane,
+  recentEvents,
+  takeTimestamps,
+} from './log.ts';
 
 const USER = '766b2f5d-a942-492c-9ea7-2e5aa88cb672';
 const ORIGIN = { applicationId: 'app_1', refreshId: null, committedAt: 5 };
@@ -193,6 +204,28 @@ eachEngine('event log', (open) => {
       renderBody(event!),
       '{"content":{"endpoint_id":"wh_1","failing_since":4,"failures":10,"name":"Orders","reason":"Ten deliveries in a row failed.","url":"https://shop.example:8443/hooks"},"timestamp":5,"type":"pontage.endpoint.failing"}',
     );
+  });
+
+  test('the newest events come from all lanes, by commit time, and without a scan of the log', async (t) => {
+    const storage = await withUser(await open(t));
+    for (let at = 1; at <= 30; at += 1) {
+      await storage.transaction(async (tx) => {
+        const [timestamp] = await takeTimestamps(tx, USER, at, 1);
+        const events = [{ draft: draftOf('item.created', at % 7), timestamp: timestamp! }];
+        await appendEvents(tx, { ...ORIGIN, committedAt: at }, events);
+      });
+    }
+    const { reader, statements } = listen(storage);
+    for (const application of [null, 'app_1']) {
+      const newest = await recentEvents(reader, application, 12);
+      assert.deepEqual(
+        newest.map(({ committedAt }) => committedAt),
+        Array.from({ length: 12 }, (_, index) => 30 - index),
+      );
+    }
+    assert.deepEqual(await recentEvents(reader, 'app_2', 12), []);
+    if (storage.engine === 'postgres') return;
+    for (const statement of statements) assert.doesNotMatch(await explain(storage, statement), /SCAN events|TEMP B-TREE/);
   });
 
   test("a timestamp is the application's time when that is later, else the last plus one", async (t) => {

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { eachEngine } from '../../test/support/engines.ts';
+import { eachEngine, freshTarget } from '../../test/support/engines.ts';
 import { DAY_MS } from '../base/clock.ts';
 import { readTail } from '../delivery/lanes/reader.ts';
-import { readEvents, readLane } from '../events/log.ts';
+import { createLanes, readEvents, readLane } from '../events/log.ts';
 import { boundsIn, openNextSegment, readSegments, type Segment } from '../events/segments.ts';
-import { sql } from '../storage/sql.ts';
+import { migrate, migrations } from '../storage/migrate.ts';
+import { openStorage } from '../storage/open.ts';
+import { sql, sqlText } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import { makePartitions, readPartitions } from './partitions.ts';
 import { keepSegments, SEGMENT_AGE_MAX_MS, SEGMENT_EVENTS_MAX, segmentMove } from './segments.ts';
@@ -76,6 +78,55 @@ eachEngine('segments', (open, engine) => {
     for (const { segment, lane, seq } of events) {
       assert.equal(segment, segments.findLast(({ starts }) => starts[lane]! < seq)?.segment);
     }
+  });
+
+  test('a log from before the segments is carried over whole', async (t) => {
+    const target = await freshTarget(engine, t);
+    const storage = openStorage(target);
+    t.after(() => storage.close());
+    await storage.transaction(async (tx) => {
+      await tx.run(sql`create table migrations (version bigint primary key, name text not null, applied_at bigint not null)`);
+      for (const { version, name, text } of migrations().filter((migration) => migration.version <= 2)) {
+        for (const statement of text.split(/;\s*$/m)) {
+          if (statement.replace(/^\s*--.*$/gm, '').trim()) await tx.run(sqlText(statement));
+        }
+        await tx.run(sql`insert into migrations (version, name, applied_at) values (${version}, ${name}, 0)`);
+      }
+      for (let seq = 1; seq <= 3; seq += 1) {
+        await tx.run(
+          sql`insert into events (segment, lane, seq, application_id, type, content, timestamp, committed_at) values (1, 5, ${seq}, 'app', 'item.created', '{}', 0, ${NOW + seq})`,
+        );
+        await tx.run(
+          sql`insert into attempts (segment, lane, seq, endpoint_id, source, n, at, delivered, duration_ms) values (1, 5, ${seq}, 'wh', 'live', 1, 0, 1, 2.5)`,
+        );
+      }
+    });
+    await migrate(storage, 0);
+    await createLanes(storage);
+    assert.deepEqual(
+      (await readLane(storage, 5, 0, 10)).map(({ seq, segment, committedAt }) => [seq, segment, committedAt - NOW]),
+      [
+        [1, 1, 1],
+        [2, 1, 2],
+        [3, 1, 3],
+      ],
+    );
+    const attempts = await storage.all<{ seq: number; duration_ms: number }>(sql`select seq, duration_ms from attempts order by seq`);
+    assert.deepEqual(
+      attempts.map(({ seq, duration_ms }) => [seq, duration_ms]),
+      [
+        [1, 2.5],
+        [2, 2.5],
+        [3, 2.5],
+      ],
+    );
+    assert.equal((await readSegments(storage))[0]?.openedAt, NOW + 1);
+    await storage.transaction((tx) => tx.run(sql`update lane_heads set head = 3 where lane = 5`));
+    await raise(storage, 1);
+    await assert.rejects(
+      storage.transaction((tx) => tx.run(sql`insert into events select * from events where seq = 1`)),
+      /unique/i,
+    );
   });
 
   test('the second of two that raise the same segment does nothing', async (t) => {
