@@ -27,6 +27,7 @@ const workshop = {
   simulate: ['server/simulate/run.ts'],
   crash: ['server/test/crash/main.ts'],
   'bench:delivery': ['server/bench/delivery/main.ts'],
+  'bench:refresh': ['server/bench/refresh/main.ts'],
   lint: ['node_modules/@biomejs/biome/bin/biome', 'ci', '.'],
   types: ['node_modules/typescript/bin/tsc', '-p', '.', '--noEmit'],
 };

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import { hintChannel, isAbsent, openPresence } from './presence.ts';
-import { render, type Sql, type SqlValue, sql, sqlText } from './sql.ts';
+import { render, type Sql, type SqlValue, sql } from './sql.ts';
 import { MAINTENANCE_LOCK_TIMEOUT_MS, type Storage, type Writer } from './storage.ts';
 
 /** Connections of one node. Deliveries, refreshes and requests each hold one only while they talk to the database. */
@@ -88,8 +88,8 @@ export function openPostgres(url: string): Storage {
         client.release(broken);
       }
     },
-    forUpdate: sqlText(' for update'),
-    forUpdateSkipLocked: sqlText(' for update skip locked'),
+    forUpdate: sql` for update`,
+    forUpdateSkipLocked: sql` for update skip locked`,
     close: () => pool.end(),
   };
 }

@@ -1,28 +1,51 @@
-/** A statement with its values bound, written with the {@link sql} tag. */
-export type Sql = { readonly strings: readonly string[]; readonly values: readonly SqlValue[]; readonly key: TemplateStringsArray | null };
+/** A statement with its values bound, written with the {@link sql} tag. `key` is the same object for the same text, null where it is made anew. */
+export type Sql = { readonly strings: readonly string[]; readonly values: readonly SqlValue[]; readonly key: readonly string[] | null };
 export type SqlValue = string | number | null;
 
 /** `` sql`select * from items where id = ${id}` ``: every value is bound, a nested `Sql` becomes part of the text. */
 export function sql(parts: TemplateStringsArray, ...inserts: (SqlValue | Sql)[]): Sql {
-  if (inserts.every((insert) => insert === null || typeof insert !== 'object'))
-    return { strings: parts, values: inserts as SqlValue[], key: parts };
+  if (!inserts.some(isSql)) return { strings: parts, values: inserts as SqlValue[], key: parts };
+  const values = inserts.flatMap((insert) => (isSql(insert) ? insert.values : [insert]));
+  const known = flattened.get(parts);
+  if (known && inserts.every((insert, at) => known.keys[at] === keyOf(insert))) {
+    return { strings: known.strings, values, key: known.strings };
+  }
+  const strings = flatten(parts, inserts);
+  const keys = inserts.map(keyOf);
+  if (keys.includes(null)) return { strings, values, key: null };
+  flattened.set(parts, { keys, strings });
+  return { strings, values, key: strings };
+}
+
+/**
+ * Statements with others inserted (lists of columns, locks, conditions): one text for each place in the code as long as the
+ * same ones are inserted, so that it is put together, rendered and prepared once.
+ */
+const flattened = new WeakMap<TemplateStringsArray, { keys: readonly (Key | null)[]; strings: readonly string[] }>();
+/** What decides about the text: of a value only that it is one. */
+type Key = readonly string[] | 'value';
+
+function keyOf(insert: SqlValue | Sql): Key | null {
+  return isSql(insert) ? insert.key : 'value';
+}
+
+function isSql(insert: SqlValue | Sql): insert is Sql {
+  return insert !== null && typeof insert === 'object';
+}
+
+function flatten(parts: TemplateStringsArray, inserts: readonly (SqlValue | Sql)[]): string[] {
   const strings = [parts[0]!];
-  const values: SqlValue[] = [];
   inserts.forEach((insert, index) => {
     const after = parts[index + 1]!;
-    if (insert !== null && typeof insert === 'object') {
-      strings[strings.length - 1] += insert.strings[0]!;
-      for (let i = 0; i < insert.values.length; i += 1) {
-        values.push(insert.values[i]!);
-        strings.push(insert.strings[i + 1]!);
-      }
-      strings[strings.length - 1] += after;
-    } else {
-      values.push(insert);
+    if (!isSql(insert)) {
       strings.push(after);
+      return;
     }
+    strings[strings.length - 1] += insert.strings[0]!;
+    strings.push(...insert.strings.slice(1));
+    strings[strings.length - 1] += after;
   });
-  return { strings, values, key: null };
+  return strings;
 }
 
 /** Part of a statement that is no value: only for names and texts of our own code, never for anything from outside. */
@@ -36,7 +59,7 @@ export function sqlList(values: readonly SqlValue[]): Sql {
   return { strings: ['(', ...Array<string>(values.length - 1).fill(', '), ')'], values, key: null };
 }
 
-const rendered = { '?': new WeakMap<TemplateStringsArray, string>(), $: new WeakMap<TemplateStringsArray, string>() };
+const rendered = { '?': new WeakMap<readonly string[], string>(), $: new WeakMap<readonly string[], string>() };
 
 /** The text in a driver's own form: `?` for SQLite, `$1` for PostgreSQL. Cached per place in the code. */
 export function render(query: Sql, form: '?' | '$'): string {

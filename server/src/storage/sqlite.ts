@@ -1,6 +1,6 @@
 import { backup, DatabaseSync } from 'node:sqlite';
 import { createCheckpointer, FORCED_CHECKPOINT_PAGES } from './checkpointer.ts';
-import { render, type Sql, type SqlValue, sqlText } from './sql.ts';
+import { render, type Sql, type SqlValue, sql } from './sql.ts';
 import { type Row, type Storage, TransactionWaited, type Writer } from './storage.ts';
 
 /** How long a writer of another process (the command line) may hold the file before we give up. */
@@ -112,8 +112,8 @@ export function openSqlite(file: string): Storage {
         queue.push({ work, durable: options.durable, resolve: resolve as (value: unknown) => void, reject });
         if (!draining) queueMicrotask(() => draining || void drain());
       }),
-    forUpdate: sqlText(''),
-    forUpdateSkipLocked: sqlText(''),
+    forUpdate: sql``,
+    forUpdateSkipLocked: sql``,
     backup: async (target) => {
       await backup(reading, target);
     },

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { eachEngine, openEngine } from '../../test/support/engines.ts';
 import { createCounters } from './counters.ts';
 import { migrate, migrations } from './migrate.ts';
-import { sql, sqlList, sqlText } from './sql.ts';
+import { render, type Sql, sql, sqlList, sqlText } from './sql.ts';
 import { TransactionWaited } from './storage.ts';
 
 /** SQLite's rows have no prototype; what counts is their fields. */
@@ -171,4 +171,19 @@ test('a long chain of SQLite transactions leaves the event loop its turns', asyn
   for (let index = 0; index < 300; index += 1) await storage.transaction((tx) => tx.run(sql`update counters set value = value + 1`));
   ended = true;
   assert.ok(turns > 1, `${turns} turns`);
+});
+
+test('a statement with constant parts is one text, by identity, and follows its parts when they change', () => {
+  const columns = sql`id, name`;
+  const form = (filter: Sql, limit: number) => sql`select ${columns} from t where ${filter} limit ${limit}`;
+  const first = form(sql`a = ${1}`, 2);
+  assert.deepEqual(first.values, [1, 2]);
+  assert.equal(render(first, '$'), 'select id, name from t where a = $1 limit $2');
+  const byName = (name: string) => form(sql`b = ${name} and c = ${null}`, 3);
+  assert.equal(render(byName('x'), '$'), 'select id, name from t where b = $1 and c = $2 limit $3');
+  assert.deepEqual(byName('y').values, ['y', null, 3]);
+  assert.equal(byName('x').key, byName('y').key);
+  assert.notEqual(byName('x').key, null);
+  assert.equal(form(sqlText('a = 1'), 2).key, null);
+  assert.equal(render(form(sqlText('a = 1'), 2), '?'), 'select id, name from t where a = 1 limit ?');
 });

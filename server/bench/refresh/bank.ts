@@ -1,14 +1,17 @@
-/** A bank in memory: three accounts of 150 rows each, which change only when they are told to, and then all alike. */
-import { DAY_MS, isoDate } from '../src/base/clock.ts';
-import { type Money, money } from '../src/base/money.ts';
-import type { Connector, Observation, ObservedAccount } from '../src/connectors/connector.ts';
+/** A bank in memory: accounts whose rows all lie in the window asked for, which change only when they are told to, and then all alike. */
+import { DAY_MS, isoDate } from '../../src/base/clock.ts';
+import { type Money, money } from '../../src/base/money.ts';
+import type { Connector, Observation, ObservedAccount } from '../../src/connectors/connector.ts';
 
 export const BANK_ID = 1;
-const ACCOUNTS = 3;
-const ROWS = 150;
-/** At each change this many pending rows are booked under another label, and as many new ones are pending: 8 of 150 rows, 5 %. */
-const MOVED_ROWS = 4;
-const ROWS_PER_DAY = 2;
+
+/**
+ * `rows` of each account. At each change one in forty is booked under another label, and as many new ones are pending: 5 %.
+ * They lie within the 14 days that the next refresh looks at again.
+ */
+export type Shape = { accounts: number; rows: number };
+const DAYS = 14;
+const movedRows = ({ rows }: Shape) => Math.round(rows / 40);
 
 export type BenchBank = {
   connector: Connector;
@@ -16,13 +19,13 @@ export type BenchBank = {
   change(): void;
 };
 
-export function benchBank(startedAt: number): BenchBank {
+export function benchBank(shape: Shape, startedAt: number): BenchBank {
   let version = 0;
-  let rows = rowsOfAll(version, startedAt);
+  let rows = rowsOfAll(shape, version, startedAt);
   return {
     change: () => {
       version += 1;
-      rows = rowsOfAll(version, startedAt);
+      rows = rowsOfAll(shape, version, startedAt);
     },
     connector: {
       bank: {
@@ -49,10 +52,11 @@ export function benchBank(startedAt: number): BenchBank {
       listAccounts: async () => ({
         kind: 'accounts',
         complete: true,
-        accounts: Array.from({ length: ACCOUNTS }, (_, index) => account(index)),
+        accounts: Array.from({ length: shape.accounts }, (_, index) => account(index)),
       }),
-      fetchAccount: async ({ account: { handle }, now }) => {
-        const { observations, from, balance } = rows[Number(handle)]!;
+      fetchAccount: async ({ account: { handle }, from: asked, now }) => {
+        const { observations, from: first, balance } = rows[Number(handle)]!;
+        const from = asked ?? first;
         const coverage = {
           windows: [{ from, to: isoDate(now) }],
           bookedComplete: true,
@@ -87,19 +91,21 @@ function account(index: number): ObservedAccount {
 type Rows = { observations: readonly Observation[]; from: string; balance: Money };
 
 /** Made once for each version, so that the measured time is ours. */
-function rowsOfAll(version: number, startedAt: number): Rows[] {
-  return Array.from({ length: ACCOUNTS }, (_, index) => {
-    const observations = rowsOf(index, version, startedAt);
+function rowsOfAll(shape: Shape, version: number, startedAt: number): Rows[] {
+  return Array.from({ length: shape.accounts }, (_, index) => {
+    const observations = rowsOf(shape, index, version, startedAt);
     const booked = observations.reduce((sum, { status, amount }) => (status === 'booked' ? sum + amount.minor : sum), 0);
     return { observations, from: observations[0]!.bookingDate!, balance: money(500_000 + booked, 2, 'EUR') };
   });
 }
 
-function rowsOf(accountIndex: number, version: number, startedAt: number): Observation[] {
-  const count = ROWS + version * MOVED_ROWS;
+function rowsOf(shape: Shape, accountIndex: number, version: number, startedAt: number): Observation[] {
+  const moved = movedRows(shape);
+  const count = shape.rows + version * moved;
+  const perDay = Math.ceil(shape.rows / (DAYS - 1));
   return Array.from({ length: count }, (_, index): Observation => {
-    const date = isoDate(startedAt - Math.ceil(Math.max(0, ROWS - 1 - index) / ROWS_PER_DAY) * DAY_MS);
-    const pending = index >= count - MOVED_ROWS;
+    const date = isoDate(startedAt - Math.floor(Math.max(0, shape.rows - 1 - index) / perDay) * DAY_MS);
+    const pending = index >= count - moved;
     const label = `MERCHANT ${(index * 7) % 40} CITY ${index}`;
     return {
       status: pending ? 'pending' : 'booked',
