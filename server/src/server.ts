@@ -21,6 +21,7 @@ import { staticAssets } from './http/static/static.ts';
 import { createV2 } from './http/v2/app.ts';
 import { type Observation, startObservation } from './observe.ts';
 import { refreshItem } from './refresh/connection.ts';
+import { advanceClock } from './refresh/test-clock.ts';
 import { type RefreshWorker, startRefreshWorker } from './refresh/worker.ts';
 import { openServices, type Services } from './services.ts';
 import { sql } from './storage/sql.ts';
@@ -218,7 +219,10 @@ function mountPublic(
       onRefreshRequested: () => worker.wake(),
     }),
   );
-  app.route('/', createApi({ ...services, arrivals, ...edge }));
+  app.route(
+    '/',
+    createApi({ ...services, arrivals, ...edge, moveClock: (id, target, signal) => advanceClock(services, id, target, { signal }) }),
+  );
   app.route(
     '/',
     createV2({

@@ -11,6 +11,8 @@ import { eventRoutes } from './events.ts';
 import { pullRoutes } from './pull.ts';
 import { reconcileRoutes } from './reconcile.ts';
 import { refreshRoutes } from './refreshes.ts';
+import { sandboxRoutes } from './sandbox.ts';
+import { scheduleRoutes } from './schedule.ts';
 import type { Services } from './services.ts';
 import { webhookRoutes } from './webhooks.ts';
 
@@ -24,6 +26,8 @@ export const ROUTES: readonly Route[] = [
   ...refreshRoutes,
   ...changeRoutes,
   ...reconcileRoutes,
+  ...scheduleRoutes,
+  ...sandboxRoutes,
 ];
 
 /** Answers every path under `/api/v1`; mount it with `app.route('/', createApi(services))` or call its `fetch`. */

@@ -6,8 +6,12 @@ import { type ApplicationCredentials, createApplication } from '../../access/app
 import { randomId } from '../../base/random.ts';
 import { type Arrivals, createArrivals, type Later } from '../../events/arrivals.ts';
 import { appendEvents } from '../../events/log.ts';
+import { createBankOutcomes } from '../../refresh/schedule/circuits.ts';
+import { advanceClock } from '../../refresh/test-clock.ts';
+import { createCounters } from '../../storage/counters.ts';
 import { sql } from '../../storage/sql.ts';
 import type { Storage, Writer } from '../../storage/storage.ts';
+import { silentLog } from '../../telemetry/log.ts';
 import { createVault, deriveWrappingKey } from '../../vault/vault.ts';
 import { createApi } from './app.ts';
 import type { Services } from './services.ts';
@@ -37,11 +41,24 @@ export function openHouse(storage: Storage, options: Partial<Services> = {}): Ho
   const arrivals = createArrivals({ reader: storage, later: clock.later });
   const key = deriveWrappingKey('a wrapping key of the tests, long enough');
   const vault = createVault(() => ({ current: key, all: [key] }));
+  const connector = options.connector ?? (() => null);
+  const walking = {
+    storage,
+    vault,
+    clock,
+    connector,
+    log: silentLog,
+    outcomes: createBankOutcomes(),
+    counters: createCounters(storage),
+    onEvents() {},
+  };
   const app = createApi({
     storage,
     vault,
     policy: { allowLoopback: true, allowedRanges: [] },
     onEvents() {},
+    connector,
+    moveClock: (id, target, signal) => advanceClock(walking, id, target, { signal }),
     clock,
     arrivals,
     publicUrl: 'http://127.0.0.1:4280',

@@ -1,8 +1,10 @@
 /** What the management API is built from. The program constructs these once; nothing here is made by a request. */
 import type { Context } from 'hono';
 import type { Clock } from '../../base/clock.ts';
+import type { Connector } from '../../connectors/connector.ts';
 import type { AddressPolicy } from '../../endpoints/addresses.ts';
 import type { Arrivals } from '../../events/arrivals.ts';
+import type { AdvanceOutcome, ClockTarget } from '../../refresh/test-clock.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { Vault } from '../../vault/vault.ts';
 
@@ -13,6 +15,10 @@ export type Services = {
   vault: Vault;
   /** Which addresses a webhook may have. */
   policy: AddressPolicy;
+  /** Null where the bank is no longer known. */
+  connector(bankId: number): Connector | null;
+  /** Moves a sandbox's test clock, and runs what falls due on the way before it answers. */
+  moveClock(applicationId: string, target: ClockTarget, signal: AbortSignal): Promise<AdvanceOutcome>;
   /** Called after each commit that made events. */
   onEvents(): void;
   /** For those who wait for events. Whoever made it closes it. */
