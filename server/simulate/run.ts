@@ -67,6 +67,7 @@ function print(all: readonly Tally[]): void {
       'deletions, counts',
       'a look late',
       'kept by breaker',
+      'told twice',
       ...names,
     ],
     ...behaviours.map(({ name }) =>
