@@ -143,7 +143,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     mayAcquire: () => !stopping,
     onTaken: attendance.taken,
     onLost: attendance.lost,
-    onLeaving: attendance.lost,
+    onLeaving: attendance.leaving,
     flush: async () => {
       await Promise.all([settler.flush(), replays.flush()]);
     },
@@ -159,7 +159,8 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     const endpointId = channel.endpoint.id;
     if (channel.gone && job.replay) job.replay.drop();
     else if (channel.gone) recorder.drop(job, endpointId);
-    else {
+    // What was broken off says nothing of its receiver; the lane's next owner delivers it.
+    else if (!job.lane.lost || job.replay) {
       const { health, raised, costsAttempt } = circuits.observe(endpointId, answerOf(outcome), job.source === 'probe');
       const failed = { costsAttempt, health, delaysMs: channel.endpoint.retryDelaysMs, now: clock.now(), random };
       const park = outcome.failure === null ? null : parkAfter(job, failed);

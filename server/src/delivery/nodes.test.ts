@@ -73,7 +73,11 @@ suite('several nodes', () => {
     const world = await createWorld(await openEngine('postgres', t), t);
     const held: (() => void)[] = [];
     let holding = true;
+    let brokenOff = 0;
     const receiver = await startReceiver(t, (_, response) => {
+      response.on('close', () => {
+        if (!response.writableFinished) brokenOff += 1;
+      });
       if (holding) held.push(() => response.end());
       else response.end();
     });
@@ -104,8 +108,10 @@ suite('several nodes', () => {
     holding = false;
     await beat([one, two, three], 4);
     assert.deepEqual(lanesOf([one, two, three]).sort(), [20, 22, 22], 'after two seconds they go, answered or not');
+    assert.ok(receiver.received.length > 24, 'the next owners have sent what had not ended');
     for (const answer of held) answer();
     await settle(world, [one, two, three], 24);
+    assert.equal(brokenOff, receiver.received.length - 24, 'and what they have sent again was broken off before');
     assert.equal(new Set(receiver.seqs()).size, 24);
   });
 

@@ -21,6 +21,9 @@ export type Attendance = {
   reload(): Promise<void>;
   /** A lane is here, with these parked rows that wait behind nothing and have no time yet. */
   taken(lane: Lane, stranded: readonly { endpointId: string; seq: number }[]): void;
+  /** Nothing more of the lane is sent. */
+  leaving(lane: Lane): void;
+  /** The lane is another node's: what is under way in it is broken off. */
   lost(lane: Lane): void;
 };
 
@@ -100,6 +103,11 @@ export function createAttendance(options: {
     recorder.count(channel);
   }
 
+  function letGoOf(lane: Lane) {
+    due.forgetLane(lane);
+    for (const channel of channels.all()) channel.queue.take((job) => job.lane === lane);
+  }
+
   return {
     tend,
     letGo,
@@ -119,9 +127,12 @@ export function createAttendance(options: {
       }
       due.note(0);
     },
+    leaving: letGoOf,
     lost(lane) {
-      due.forgetLane(lane);
-      for (const channel of channels.all()) channel.queue.take((job) => job.lane === lane);
+      letGoOf(lane);
+      for (const { sendings } of channels.all()) {
+        for (const [job, sending] of [...sendings]) if (job.lane === lane) sending.abort();
+      }
     },
   };
 }

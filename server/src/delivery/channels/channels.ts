@@ -7,7 +7,7 @@ import type { Storage } from '../../storage/storage.ts';
 import type { Vault } from '../../vault/vault.ts';
 import type { Job, Lag, Outcome } from '../lanes/lane.ts';
 import { createMatcher, type Matcher } from '../lanes/matching.ts';
-import { createSender, type Sender } from '../sending/sender.ts';
+import { createSender, type Sender, type Sending } from '../sending/sender.ts';
 import { paceAnswerOf } from './answers.ts';
 import type { Book } from './book.ts';
 import type { Circuits } from './circuits.ts';
@@ -39,6 +39,8 @@ export type Channel = {
   /** Parked deliveries in the queue or under way, as `lane/seq`. */
   readonly claims: Set<string>;
   readonly queue: Queue;
+  /** Requests under way. */
+  readonly sendings: Map<Job, Sending>;
   sender: Sender;
 };
 
@@ -119,6 +121,7 @@ export function createChannels(options: {
       gate,
       lags: new Map(),
       claims: new Set(),
+      sendings: new Map(),
       sender: createSender(endpoint, options),
       queue: createQueue({
         total,
@@ -146,12 +149,14 @@ export function createChannels(options: {
       if (channel.lags.size > 0 && wantsMore()) options.onThirst(channel);
       gate.started();
       job.lane.underWay += 1;
-      channel.sender.send(job.event, (outcome) => {
+      const sending = channel.sender.send(job.event, (outcome) => {
+        channel.sendings.delete(job);
         job.lane.underWay -= 1;
-        gate.finished(paceAnswerOf(outcome), outcome.durationMs);
+        if (!job.lane.lost) gate.finished(paceAnswerOf(outcome), outcome.durationMs);
         options.onOutcome(channel, job, outcome);
         finished();
       });
+      channel.sendings.set(job, sending);
     }
     const wantsMore = () => channel.queue.live <= QUEUE_MAX / 2 || channel.queue.size <= gate.concurrency();
     return channel;

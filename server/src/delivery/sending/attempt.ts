@@ -4,6 +4,7 @@ import type { Outcome } from '../lanes/lane.ts';
 import type { Connection } from './connection.ts';
 import {
   type AttemptPhase,
+  BROKEN_OFF,
   codeOf,
   errorFailure,
   type Failure,
@@ -77,6 +78,11 @@ export class Attempt implements Dispatcher.DispatchHandler {
   /** It could not be sent at all. */
   fail(failure: Failure) {
     this.finish(failure);
+  }
+
+  /** Breaks it off: the receiver may have had it or not. */
+  abort() {
+    this.finish(BROKEN_OFF);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController) {

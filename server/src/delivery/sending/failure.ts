@@ -90,6 +90,9 @@ function timeoutSentence(phase: AttemptPhase, limit: string, status: number | nu
   }
 }
 
+/** Seen by nobody but a log of ours: what came of it is settled by the node that has the lane now. */
+export const BROKEN_OFF: Failure = { class: 'connection', message: 'The request was broken off: another server delivers this event now.' };
+
 export const NO_SECRET: Failure = {
   class: 'secret',
   message: 'The signing secret of this webhook cannot be read: check PONTAGE_SECRET_KEY, or rotate the secret of the webhook.',

@@ -18,9 +18,14 @@ import { createSigner } from './signing.ts';
 import { createRedactor } from './snippet.ts';
 import { childTraceparent } from './tracing.ts';
 
+export type Sending = {
+  /** Breaks it off. `done` follows at once. */
+  abort(): void;
+};
+
 export type Sender = {
   /** Answers by `done`, once, never at once. How many are under way at once is the caller's to say. */
-  send(event: LoggedEvent, done: (outcome: Outcome) => void): void;
+  send(event: LoggedEvent, done: (outcome: Outcome) => void): Sending;
   /** Takes over a changed endpoint; false where that needs another sender. */
   follow(endpoint: DeliverableEndpoint): boolean;
   /** Lets what is under way end. */
@@ -66,7 +71,7 @@ export function createSender(endpoint: DeliverableEndpoint, options: SenderOptio
   let closing: { promise: Promise<void>; resolve: () => void } | null = null;
   let sequenceOf = createSequencer(endpoint.versions);
 
-  function send(event: LoggedEvent, done: (outcome: Outcome) => void) {
+  function send(event: LoggedEvent, done: (outcome: Outcome) => void): Sending {
     underWay += 1;
     const now = clock.now();
     const end: AttemptEnd = (connection, outcome) => {
@@ -75,11 +80,14 @@ export function createSender(endpoint: DeliverableEndpoint, options: SenderOptio
     };
     const attempt = new Attempt(now, deadlineMs, redactor, end);
     const body = Buffer.from(renderBody(event));
-    if (!encrypt) return transmit(attempt, event, body, now);
-    encrypt(body).then(
-      (encrypted) => transmit(attempt, event, encrypted, now),
-      () => attempt.fail(NOT_ENCRYPTED),
-    );
+    if (!encrypt) transmit(attempt, event, body, now);
+    else {
+      encrypt(body).then(
+        (encrypted) => transmit(attempt, event, encrypted, now),
+        () => attempt.fail(NOT_ENCRYPTED),
+      );
+    }
+    return attempt;
   }
 
   function transmit(attempt: Attempt, event: LoggedEvent, body: Buffer, now: number) {
