@@ -26,7 +26,7 @@ test('the development mode shows its metrics', async (t) => {
   const { localUrl } = await start(t, 'development');
   const response = await fetch(`${localUrl}/metrics`);
   assert.equal(response.status, 200);
-  assert.match(await response.text(), /^pontage_lanes_owned 64$/m);
+  assert.match(await response.text(), /^pontage_lanes_owned \d+$/m);
 });
 
 test('in production metrics are for whoever shows the token, and do not exist for others', async (t) => {
