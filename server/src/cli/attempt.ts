@@ -147,7 +147,7 @@ export function parkedLine({ endpointId, replayId, state, attempts, dueAt }: Par
     case 'waiting':
       return `to ${endpointId}${replay}: waits behind an earlier event of its item, or until the webhook is enabled; ${tried}`;
     case 'dead':
-      return `to ${endpointId}${replay}: given up, ${tried}`;
+      return `to ${endpointId}${replay}: given up, ${tried}; npx pontage event resend sends it again`;
     default:
       return state satisfies never;
   }

@@ -6,6 +6,7 @@ import { renderBody } from '../events/catalogue.ts';
 import { type LoggedEvent, parseEventId, readEvents, recentEvents } from '../events/log.ts';
 import { attemptLines, parkedLine, shownAttempt } from './attempt.ts';
 import { describe, pickApplication, print, table, withServices } from './command.ts';
+import { begin } from './replay.ts';
 
 const LIST_DEFAULT = 20;
 const LIST_MAX = 1_000;
@@ -55,6 +56,18 @@ export function addEventCommands(program: Command): void {
         ]);
       }),
   );
+
+  describe(event, 'resend <id>', 'send an event again to one webhook', 'event resend evt_... --webhook wh_...')
+    .requiredOption('--webhook <id>', 'to this webhook')
+    .action((id: string, options: { webhook: string; json?: boolean }) =>
+      withServices(async (services) => {
+        const place = parseEventId(id);
+        const [found] = place ? await readEvents(services.storage, place.lane, [place.seq]) : [];
+        if (!found) throw new OperatorError(`There is no event ${id}: see npx pontage event list`);
+        const filter = { kind: 'one', lane: found.lane, seq: found.seq } as const;
+        await begin(services, options, { webhookId: options.webhook, filter, ratePerS: null });
+      }),
+    );
 }
 
 function shown(event: LoggedEvent): object {

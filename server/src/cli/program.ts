@@ -12,6 +12,7 @@ import { addEventCommands } from './event.ts';
 import { addKeyCommands } from './key.ts';
 import { addMigrateCommand } from './migrate.ts';
 import { addRefreshCommands } from './refresh.ts';
+import { addReplayCommands } from './replay.ts';
 import { addScenarioCommands } from './scenario.ts';
 import { addServeCommand } from './serve.ts';
 import { addWebhookCommands } from './webhook.ts';
@@ -32,6 +33,7 @@ export function createProgram(): Command {
   addEventCommands(program);
   addAuditCommand(program);
   addAttemptCommands(program);
+  addReplayCommands(program);
   addRefreshCommands(program);
   addClockCommands(program);
   addScenarioCommands(program);

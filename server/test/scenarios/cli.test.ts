@@ -135,7 +135,14 @@ const COMMANDS = [
   'event show',
   'refresh explain',
   'refresh list',
+  'event resend',
   'attempt list',
+  'replay start',
+  'replay list',
+  'replay show',
+  'replay pause',
+  'replay resume',
+  'replay cancel',
   'scenario list',
   'scenario run',
   'scenario schema',
@@ -181,6 +188,9 @@ test('wrong usage exits 2, failures 1, each with a sentence and without a stack 
     [['webhook', 'update', 'wh_none', '--encryption', 'package.json'], environment, 2, /public JWK/],
     [['webhook', 'rotate-secret', 'wh_none', '--overlap', '8d'], environment, 2, /0s to 7d/],
     [['event', 'show', 'evt_none'], environment, 1, /no event evt_none/],
+    [['replay', 'start', '--webhook', 'wh_none'], environment, 2, /--dead, or a range/],
+    [['replay', 'start', '--webhook', 'wh_none', '--dead'], environment, 1, /no webhook wh_none/],
+    [['replay', 'show', 'rpl_none'], environment, 1, /no replay rpl_none/],
     [['attempt', 'list', '--outcome', 'well'], environment, 2, /delivered or failed/],
     [['attempt', 'list', '--since', 'soon'], environment, 2, /how long ago/],
     [['serve'], environment, 1, /PONTAGE_SECRET_KEY is not set[\s\S]*PONTAGE_PUBLIC_URL is not set/],
@@ -255,6 +265,17 @@ test('commands beside a running server take effect, and a webhook arrives signed
     );
     assert.match(list.stdout, new RegExp(`^\\S+Z  ${eventId}  TEST_EVENT  to ${id}  test 1  200  delivered  \\d+ ms.*\n$`));
     assert.match((await run(['event', 'show', eventId ?? ''], environment)).stdout, /test 1 {2}200 {2}delivered/);
+
+    const replayed = await json(['event', 'resend', eventId ?? '', '--webhook', id], environment);
+    const third = await target.arrival(2);
+    assert.deepEqual([third.headers['webhook-id'], third.body], [eventId, second.body]);
+    const replayIs = async () =>
+      ((await (await fetch(`${running.ready.url}/api/v1/replays/${replayed.id}`, { headers })).json()) as { state: string }).state;
+    while ((await replayIs()) !== 'done');
+    assert.match(
+      (await run(['replay', 'show', replayed.id ?? ''], environment)).stdout,
+      /is done: 1 of 1 sent[\s\S]*1 delivered, 0 given up/,
+    );
 
     const updated = await json<{ enabled: boolean; events: string[] }>(
       ['webhook', 'update', id, '--events', 'item.refreshed', '--disable'],

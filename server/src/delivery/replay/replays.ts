@@ -9,6 +9,9 @@ import type { Reader, Storage, Writer } from '../../storage/storage.ts';
 
 /** Requests per second of one replay where it says nothing: live traffic of the same endpoint goes on beside it. */
 export const REPLAY_RATE_PER_S_DEFAULT = 50;
+export const REPLAY_RATE_PER_S_MIN = 0.1;
+/** More than one endpoint takes beside its live traffic. */
+export const REPLAY_RATE_PER_S_MAX = 1_000;
 /** Of one application at once: each one costs every node a few kilobytes and a look at each of its lanes. */
 export const REPLAYS_RUNNING_MAX = 100;
 /** Events are stamped a moment before their transaction finds its segment. */

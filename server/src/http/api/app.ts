@@ -11,6 +11,7 @@ import { eventRoutes } from './events.ts';
 import { pullRoutes } from './pull.ts';
 import { reconcileRoutes } from './reconcile.ts';
 import { refreshRoutes } from './refreshes.ts';
+import { replayRoutes } from './replays.ts';
 import { sandboxRoutes } from './sandbox.ts';
 import { scheduleRoutes } from './schedule.ts';
 import type { Services } from './services.ts';
@@ -28,6 +29,7 @@ export const ROUTES: readonly Route[] = [
   ...reconcileRoutes,
   ...scheduleRoutes,
   ...sandboxRoutes,
+  ...replayRoutes,
 ];
 
 /** Answers every path under `/api/v1`; mount it with `app.route('/', createApi(services))` or call its `fetch`. */

@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { eventId, laneOf } from '../../events/log.ts';
+import { sql } from '../../storage/sql.ts';
+import { addEndpoint, addEvents, refused, START, stories } from './harness.ts';
+
+type Shown = { id: string; kind: string; state: string; total: number; rate_per_s: number; progress: object; finished_at: string | null };
+
+stories('replays over the management API', (story) => {
+  story('one is counted first, made, listed, paused, resumed and cancelled', async (house) => {
+    const app = await house.application();
+    const webhook = await addEndpoint(house.storage, app);
+    await addEvents(house.storage, app, [1, 2, 3]);
+    await addEvents(house.storage, app, [1], START + 60_000);
+    const path = `/api/v1/webhooks/${webhook}/replays`;
+    const count = async (body: object) =>
+      ((await (await app.send('POST', path, { kind: 'range', dry_run: true, ...body })).json()) as Shown).total;
+    assert.equal(await count({}), 4);
+    assert.equal(await count({ since: new Date(START + 60_000).toISOString() }), 1);
+    assert.equal(await count({ item_ids: [1], types: ['item.created'] }), 2);
+    assert.deepEqual(await app.read('/api/v1/replays'), { replays: [], next: null });
+
+    const made = await app.send('POST', path, { kind: 'range', outcome: 'failed' });
+    assert.equal(made.status, 201);
+    const replay = (await made.json()) as Shown;
+    assert.deepEqual(replay.progress, { sent: 0, delivered: 0, failed: 0, retrying: 0 });
+    assert.deepEqual([replay.state, replay.total, replay.rate_per_s], ['running', 4, 50]);
+    const move = async (what: string) => app.send('POST', `/api/v1/replays/${replay.id}/${what}`);
+    const stateAfter = async (what: string) => ((await (await move(what)).json()) as Shown).state;
+    await refused(await move('resume'), 409, 'conflict');
+    assert.equal(await stateAfter('pause'), 'paused');
+    assert.equal(await stateAfter('resume'), 'running');
+    assert.equal(await stateAfter('cancel'), 'cancelled');
+    await refused(await move('pause'), 409, 'conflict');
+
+    house.clock.advance(1_000);
+    const empty = (await (await app.send('POST', path, { kind: 'dead' })).json()) as Shown;
+    assert.deepEqual([empty.state, empty.total], ['done', 0]);
+    const first = await app.read<{ replays: Shown[]; next: string }>('/api/v1/replays?limit=1');
+    const second = await app.read<{ replays: Shown[]; next: null }>(`/api/v1/replays?limit=1&after=${first.next}`);
+    assert.deepEqual(
+      [first, second].map(({ replays }) => replays[0]?.id),
+      [empty.id, replay.id],
+    );
+    assert.equal(second.next, null);
+    for (const body of [
+      {},
+      { kind: 'all' },
+      { kind: 'dead', since: '2023-07-26' },
+      { kind: 'range', rate_per_s: 0 },
+      { kind: 'range', types: ['x'] },
+    ])
+      await refused(await app.send('POST', path, body), 400, 'bad_request');
+    await refused(await app.get('/api/v1/replays?after=x'), 400, 'invalid_cursor');
+  });
+
+  story('one event is sent again, but no erased one', async (house) => {
+    const app = await house.application();
+    const webhook = await addEndpoint(house.storage, app);
+    await addEvents(house.storage, app, [1, 2]);
+    const resend = (item: number) =>
+      app.send('POST', `/api/v1/events/${eventId(laneOf(`item:${item}`), 1)}/resend`, { webhook_id: webhook });
+    assert.deepEqual(((await (await resend(1)).json()) as Shown).kind, 'one');
+    await house.storage.transaction((tx) => tx.run(sql`update events set erased = 1 where item_id = 2`));
+    await refused(await resend(2), 422, 'unprocessable');
+  });
+
+  story("another application's replays, webhooks and events do not exist", async (house) => {
+    const app = await house.application();
+    const other = await house.application();
+    const [webhook, ofOther] = [await addEndpoint(house.storage, app), await addEndpoint(house.storage, other)];
+    await addEvents(house.storage, app, [1]);
+    const { id } = (await (await app.send('POST', `/api/v1/webhooks/${webhook}/replays`, { kind: 'range' })).json()) as Shown;
+    await refused(await other.get(`/api/v1/replays/${id}`), 404, 'not_found');
+    for (const move of ['pause', 'resume', 'cancel'])
+      await refused(await other.send('POST', `/api/v1/replays/${id}/${move}`), 404, 'not_found');
+    await refused(await other.send('POST', `/api/v1/webhooks/${webhook}/replays`, { kind: 'range' }), 404, 'not_found');
+    const event = `/api/v1/events/${eventId(laneOf('item:1'), 1)}/resend`;
+    await refused(await other.send('POST', event, { webhook_id: ofOther }), 404, 'not_found');
+    await refused(await app.send('POST', event, { webhook_id: ofOther }), 404, 'not_found');
+    assert.equal(
+      ((await (await other.send('POST', `/api/v1/webhooks/${ofOther}/replays`, { kind: 'range', dry_run: true })).json()) as Shown).total,
+      0,
+    );
+  });
+});
