@@ -1,6 +1,6 @@
 /** Where the wrapping keys come from: the environment, or a file in the data folder that the development mode makes. */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type Config, keyFile, OperatorError, secretKeyFault } from './config.ts';
 import { sql } from './storage/sql.ts';
@@ -37,10 +37,22 @@ export function readKeyFile(file: string): string[] {
 export function prependKey(file: string): void {
   const key = randomBytes(GENERATED_KEY_BYTES).toString('base64url');
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  const text = `${[key, ...readKeyFile(file)].join('\n')}\n`;
-  const next = `${file}.next`;
-  writeFileSync(next, text, { mode: 0o600, flush: true });
-  renameSync(next, file);
+  const before = readKeyFile(file);
+  const next = `${file}.${randomBytes(8).toString('hex')}`;
+  writeFileSync(next, `${[key, ...before].join('\n')}\n`, { mode: 0o600, flush: true });
+  if (before.length > 0) renameSync(next, file);
+  else makeFirst(next, file);
+}
+
+/** Of two processes that start for the first time at once, one makes the file and both use it. */
+function makeFirst(next: string, file: string): void {
+  try {
+    linkSync(next, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    rmSync(next);
+  }
 }
 
 /** Reads the file again at each call, so that a running server meets a rotated key. */
