@@ -56,7 +56,7 @@ async function furnish(storage: Storage, scenario: Scenario, clock: Clock): Prom
   await migrate(storage, clock.now());
   await createLanes(storage);
   const key = deriveWrappingKey(`${randomUUID()}${randomUUID()}`);
-  const bank = demoBank({ scenarios: { find: (name) => (name === scenario.name ? scenario : null), names: () => [scenario.name] } });
+  const bank = demoBank({ scenarios: { find: async (name) => (name === scenario.name ? scenario : null), names: () => [scenario.name] } });
   return {
     storage,
     vault: createVault(() => ({ current: key, all: [key] })),

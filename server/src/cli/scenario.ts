@@ -2,23 +2,22 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { z } from 'zod';
 import { loadConfig, OperatorError, scenariosFolder } from '../config.ts';
 import { createScenarios, load } from '../connectors/sandbox/scenarios/library.ts';
-import { type Scenario, scenarioSchema } from '../connectors/sandbox/scenarios/scenario.ts';
+import type { Scenario } from '../connectors/sandbox/scenarios/scenario.ts';
 import { openStorage } from '../storage/open.ts';
 import { describe, print, table } from './command.ts';
-import { type Played, playScenario } from './scenario-play.ts';
+import type { Played } from './scenario-play.ts';
 
 type Json = { json?: boolean };
 
 export function addScenarioCommands(program: Command): void {
   const scenario = program.command('scenario').description('scenarios: what a bank does, day by day, as a small file says it');
 
-  describe(scenario, 'list', 'list the scenarios that the Demo Bank can play', 'scenario list').action((options: Json) => {
+  describe(scenario, 'list', 'list the scenarios that the Demo Bank can play', 'scenario list').action(async (options: Json) => {
     const folder = scenariosFolder(loadConfig('auto'));
     const scenarios = createScenarios(folder);
-    const found = scenarios.names().map((name) => ({ name, scenario: scenarios.find(name) }));
+    const found = await Promise.all(scenarios.names().map(async (name) => ({ name, scenario: await scenarios.find(name) })));
     print(
       options,
       found.map(({ name, scenario }) => ({ name, title: scenario?.title ?? null, login: `scenario:${name}`, readable: scenario !== null })),
@@ -39,9 +38,10 @@ export function addScenarioCommands(program: Command): void {
     'play a scenario on a database of its own, and compare what happens with what it expects',
     'scenario run twin-coffee',
   ).action(async (fileOrName: string, options: Json) => {
-    const chosen = choose(fileOrName);
+    const chosen = await choose(fileOrName);
     const folder = mkdtempSync(join(tmpdir(), 'pontage-scenario-'));
     try {
+      const { playScenario } = await import('./scenario-play.ts');
       const storage = openStorage({ file: join(folder, 'pontage.db') });
       const played = await playScenario(storage, chosen).finally(() => storage.close());
       print(options, shown(chosen, played), lines(chosen, played));
@@ -52,21 +52,22 @@ export function addScenarioCommands(program: Command): void {
   });
 
   describe(scenario, 'schema', 'print the JSON schema of scenario files, for editors', 'scenario schema > scenario.schema.json').action(
-    () => print({ json: true }, scenarioJsonSchema(), []),
+    async () => print({ json: true }, await scenarioJsonSchema(), []),
   );
 }
 
-export function scenarioJsonSchema(): object {
+export async function scenarioJsonSchema(): Promise<object> {
+  const [{ z }, { scenarioSchema }] = await Promise.all([import('zod'), import('../connectors/sandbox/scenarios/scenario.ts')]);
   return z.toJSONSchema(scenarioSchema, { io: 'input', unrepresentable: 'any' });
 }
 
-function choose(fileOrName: string): Scenario {
+async function choose(fileOrName: string): Promise<Scenario> {
   const isFile = /[./\\]/.test(fileOrName);
   const folder = scenariosFolder(loadConfig('auto'));
-  const preset = isFile ? null : createScenarios(folder).find(fileOrName);
+  const preset = isFile ? null : await createScenarios(folder).find(fileOrName);
   if (preset) return preset;
   const file = isFile ? fileOrName : join(folder, `${fileOrName}.yaml`);
-  const read = load(file);
+  const read = await load(file);
   if (read === null) {
     throw new OperatorError(
       isFile ? `There is no file ${file}.` : `There is no scenario ${fileOrName}: see npx pontage scenario list, or name a file.`,

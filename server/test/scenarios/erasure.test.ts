@@ -46,7 +46,7 @@ function birdBank(forgotten: number[], fails = 0): Connector {
   const { scenario } = read;
   let failing = fails;
   return {
-    ...demoBank({ scenarios: { find: (name) => (name === 'birds' ? scenario : null), names: () => ['birds'] } }),
+    ...demoBank({ scenarios: { find: async (name) => (name === 'birds' ? scenario : null), names: () => ['birds'] } }),
     async forget({ itemId }) {
       failing -= 1;
       if (failing >= 0) throw new Error('not now');

@@ -20,7 +20,7 @@ test('all pathologies of the design ship', () => {
 for (const engine of ENGINES) {
   for (const name of scenarios.names()) {
     test(`${name} happens as it says on ${engine}`, async (t) => {
-      const scenario = scenarios.find(name)!;
+      const scenario = (await scenarios.find(name))!;
       const storage = openStorage(await freshTarget(engine, t));
       t.after(() => storage.close());
       const { days } = await playScenario(storage, scenario, START);

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Problem, readScenario } from './read.ts';
+import type { Problem } from './read.ts';
 import type { Scenario } from './scenario.ts';
 
 const PRESETS = fileURLToPath(new URL('./presets/', import.meta.url));
@@ -12,7 +12,7 @@ const NAME = /^[a-z0-9][a-z0-9-]{0,63}$/;
 
 export type Scenarios = {
   /** The preset, or the file of that name in the operator's folder; null where there is none, or where it cannot be read. */
-  find(name: string): Scenario | null;
+  find(name: string): Promise<Scenario | null>;
   names(): string[];
 };
 
@@ -28,16 +28,16 @@ export function createScenarios(folder: string | null): Scenarios {
     }
   };
   return {
-    find(name) {
+    async find(name) {
       if (!NAME.test(name)) return null;
       const known = presets.get(name);
       if (known) return known;
-      const found = load(join(PRESETS, `${name}${ENDING}`));
+      const found = await load(join(PRESETS, `${name}${ENDING}`));
       if (found?.ok) {
         presets.set(name, found.scenario);
         return found.scenario;
       }
-      const file = folder === null ? null : load(join(folder, `${name}${ENDING}`));
+      const file = folder === null ? null : await load(join(folder, `${name}${ENDING}`));
       return file?.ok ? file.scenario : null;
     },
     names: () => [...new Set([...namesIn(PRESETS), ...own()])].sort(),
@@ -52,12 +52,14 @@ function namesIn(folder: string): string[] {
 }
 
 /** Null where there is no such file. */
-export function load(file: string): { ok: true; scenario: Scenario } | { ok: false; problems: readonly Problem[] } | null {
+export async function load(file: string): Promise<{ ok: true; scenario: Scenario } | { ok: false; problems: readonly Problem[] } | null> {
   let source: string;
   try {
     source = readFileSync(file, 'utf8');
   } catch {
     return null;
   }
+  // With YAML and the schema, 5 MB that only whoever plays a scenario costs.
+  const { readScenario } = await import('./read.ts');
   return readScenario(source);
 }

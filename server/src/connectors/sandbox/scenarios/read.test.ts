@@ -81,15 +81,15 @@ suite('a scenario file', () => {
     assert.equal(readScenario(bomb).ok, false);
   });
 
-  test('all presets can be read, and a name is never a path', () => {
+  test('all presets can be read, and a name is never a path', async () => {
     const scenarios = createScenarios(null);
-    for (const name of scenarios.names()) assert.ok(scenarios.find(name), name);
-    assert.equal(scenarios.find('../presets/twin-coffee'), null);
-    assert.equal(scenarios.find('nobody'), null);
+    for (const name of scenarios.names()) assert.ok(await scenarios.find(name), name);
+    assert.equal(await scenarios.find('../presets/twin-coffee'), null);
+    assert.equal(await scenarios.find('nobody'), null);
   });
 
-  test('has a JSON schema, and the one that ships is it', () => {
+  test('has a JSON schema, and the one that ships is it', async () => {
     const shipped = readFileSync(new URL('./scenario.schema.json', import.meta.url), 'utf8');
-    assert.deepEqual(JSON.parse(shipped), JSON.parse(JSON.stringify(scenarioJsonSchema())));
+    assert.deepEqual(JSON.parse(shipped), JSON.parse(JSON.stringify(await scenarioJsonSchema())));
   });
 });

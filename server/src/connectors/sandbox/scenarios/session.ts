@@ -17,11 +17,11 @@ export type ScenarioBank = {
 };
 
 export function scenarioBank(scenarios: Scenarios): ScenarioBank {
-  const connectionOf = (session: Json): Connection | 'gone' | null => {
+  const connectionOf = async (session: Json): Promise<Connection | 'gone' | null> => {
     if (session === null || typeof session !== 'object' || Array.isArray(session)) return null;
     const { scenario: name, seed, connectedAt } = session;
     if (typeof name !== 'string' || typeof seed !== 'string' || typeof connectedAt !== 'number') return null;
-    const scenario = scenarios.find(name);
+    const scenario = await scenarios.find(name);
     return scenario ? { scenario, seed, connectedAt } : 'gone';
   };
   const answer = async (connection: Connection, now: number, signal: AbortSignal) => {
@@ -34,7 +34,7 @@ export function scenarioBank(scenarios: Scenarios): ScenarioBank {
         ?.trim()
         .toLowerCase();
       if (name === undefined) return null;
-      const scenario = scenarios.find(name);
+      const scenario = await scenarios.find(name);
       if (!scenario) return UNKNOWN;
       const connection: Connection = { scenario, seed, connectedAt: request.connectedAt };
       await answer(connection, request.now, signal);
@@ -46,14 +46,14 @@ export function scenarioBank(scenarios: Scenarios): ScenarioBank {
       return request.attended ? { kind: 'authenticated', session, keep: { renewedAt } } : { kind: 'authenticated', session };
     },
     async listAccounts({ session, now }, signal) {
-      const connection = connectionOf(session);
+      const connection = await connectionOf(session);
       if (connection === null) return null;
       if (connection === 'gone') return CRASHED;
       await answer(connection, now, signal);
       return { kind: 'accounts', accounts: accountsAt(connection, now), complete: true };
     },
     async fetchAccount(request, signal) {
-      const connection = connectionOf(request.session);
+      const connection = await connectionOf(request.session);
       if (connection === null) return null;
       if (connection === 'gone') return CRASHED;
       await answer(connection, request.now, signal);
