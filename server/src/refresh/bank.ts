@@ -10,7 +10,15 @@ import type {
   Json,
   ObservedAccount,
 } from '../connectors/connector.ts';
-import { checkBatches } from './believable.ts';
+import {
+  checkAccounts,
+  checkAuthentication,
+  checkBatches,
+  checkFailure,
+  withoutRepetitions,
+  withStorableNames,
+  withStorableTexts,
+} from './believable.ts';
 
 /** A bank that has not answered by then is down for this refresh (status 1003), and is asked again at the next. */
 const AUTHENTICATE_LIMIT_MS = 30 * SECOND_MS;
@@ -64,18 +72,28 @@ export async function askBank(conversation: Conversation): Promise<BankAnswer> {
   const ask = callsWithin(conversation);
 
   conversation.onLogin();
-  const login = await ask(AUTHENTICATE_LIMIT_MS, (limit) => connector.authenticate(authentication, limit));
+  const login = await ask(AUTHENTICATE_LIMIT_MS, async (limit) => {
+    const answered = await connector.authenticate(authentication, limit);
+    checkAuthentication(answered);
+    return answered;
+  });
   if (login.kind !== 'authenticated') return login;
   const { session } = login;
   await conversation.onProgress(0, null);
 
-  const list = await ask(LIST_ACCOUNTS_LIMIT_MS, (limit) => connector.listAccounts({ itemId, session, now }, limit));
+  const list = await ask(LIST_ACCOUNTS_LIMIT_MS, async (limit) => {
+    const answered = await connector.listAccounts({ itemId, session, now }, limit);
+    if (answered.kind === 'failed') checkFailure(answered);
+    else checkAccounts(answered);
+    return answered;
+  });
   if (list.kind === 'failed') return list;
   if (list.accounts.length > ACCOUNTS_MAX) return CRASHED;
-  await conversation.onProgress(0, list.accounts.length);
+  const accounts = withoutRepetitions(withStorableNames(list.accounts));
+  await conversation.onProgress(0, accounts.length);
 
   const fetched: FetchedAccount[] = [];
-  for (const account of list.accounts) {
+  for (const account of accounts) {
     const from = conversation.phase === 'full' ? null : conversation.from(account);
     const phase = conversation.phase === 'incremental' && from === null ? 'full' : conversation.phase;
     if (!conversation.mayFetch(account)) {
@@ -83,14 +101,18 @@ export async function askBank(conversation: Conversation): Promise<BankAnswer> {
       continue;
     }
     conversation.onFetch(account);
-    const answer = await ask(FETCH_ACCOUNT_LIMIT_MS, async (limit) => {
+    const answer = await ask(FETCH_ACCOUNT_LIMIT_MS, async (limit): Promise<FetchedAccount['answer']> => {
       const answered = await connector.fetchAccount({ itemId, session, account, phase, from, now }, limit);
-      if (answered.kind === 'fetched') checkBatches(answered.batches);
-      return answered;
+      if (answered.kind === 'failed') {
+        checkFailure(answered);
+        return answered;
+      }
+      checkBatches(answered.batches);
+      return { kind: 'fetched', batches: withStorableTexts(answered.batches) };
     });
     if (answer.kind === 'failed' && endsRefresh(answer)) return answer;
     fetched.push({ account, asked: { phase, from }, answer });
-    await conversation.onProgress(fetched.length, list.accounts.length);
+    await conversation.onProgress(fetched.length, accounts.length);
   }
   const { keep, consentExpiresAt } = login;
   return { kind: 'answered', keep, consentExpiresAt, listComplete: list.complete, accounts: fetched };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { money } from '../base/money.ts';
 import type { Batch, Observation } from '../connectors/connector.ts';
-import { checkBatches } from './believable.ts';
+import { checkBatches, withStorableTexts } from './believable.ts';
 import { list, row } from './detection/fixtures.ts';
 
 const broken = (part: Record<string, unknown>): Batch => list([{ ...row(-250, 1, 'CAFE'), ...part } as Observation]);
@@ -40,5 +40,18 @@ describe('an answer of a bank', () => {
     const rows = new Array<Observation>(200_000).fill(row(-250, 1, 'CAFE'));
     checkBatches([list(rows)]);
     assert.throws(() => checkBatches([list(rows), list([row(-250, 1, 'CAFE')])]), /more than 200000 rows/);
+  });
+
+  test('is kept in texts that every database keeps, and untouched where all can be', () => {
+    const plain = [list([row(-250, 1, 'CAF\u00C9 \u202E \uD83D\uDE00')])];
+    assert.equal(withStorableTexts(plain), plain);
+    const [kept] = withStorableTexts([list([row(-250, 1, 'A\0', { providerId: 'x\uD83D' }), row(-1, 1, 'B')])]);
+    assert.deepEqual(
+      kept!.observations.map(({ rawText, providerId }) => [rawText, providerId]),
+      [
+        ['A\uFFFD', 'x\uFFFD'],
+        ['B', undefined],
+      ],
+    );
   });
 });

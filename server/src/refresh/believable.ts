@@ -1,11 +1,72 @@
 /** What a connector answered, checked once before anything is made of it: rubbish must not become rows, nor delete any. */
 import { MAX_EXPONENT, type Money } from '../base/money.ts';
-import type { Batch, Observation } from '../connectors/connector.ts';
+import type { AccountList, AccountType, Authentication, Batch, Failure, Observation, ObservedAccount } from '../connectors/connector.ts';
+import { isStatusCode } from '../connectors/statuses.ts';
 
 /** More rows than any account has in a bank's history; what detection holds in memory is bounded by it (about 1 KB for each). */
 const ROWS_MAX = 200_000;
 const CURRENCY = /^[A-Z]{3}$/;
 const STATUSES: readonly string[] = ['booked', 'pending', 'scheduled'];
+
+const TYPES: Readonly<Record<AccountType, true>> = {
+  checking: true,
+  savings: true,
+  brokerage: true,
+  card: true,
+  loan: true,
+  shared_saving_plan: true,
+  pending: true,
+  life_insurance: true,
+  special: true,
+  unknown: true,
+};
+
+/** Throws on rubbish, like all of this file without a word of what the bank says of the user. */
+export function checkAuthentication(answer: Authentication): void {
+  switch (answer.kind) {
+    case 'failed':
+      checkFailure(answer);
+      return;
+    case 'authenticated':
+      if (answer.consentExpiresAt != null && !Number.isSafeInteger(answer.consentExpiresAt))
+        throw new Error('the consent ends at no moment');
+      return;
+    case 'challenge':
+      if (!(answer.challenge.lifetimeMs > 0)) throw new Error('a challenge has no lifetime');
+      if (answer.challenge.type === 'APP_TO_APP' && !(answer.challenge.pollMs > 0)) throw new Error('a challenge is never looked at');
+      return;
+    default:
+      throw new Error('the connector answered nothing that is known');
+  }
+}
+
+export function checkFailure({ status, retryAfterMs }: Failure): void {
+  // The others say that nothing has failed.
+  if (!isStatusCode(status) || status <= 0) throw new Error('a failure has no known status');
+  if (retryAfterMs !== undefined && !Number.isFinite(retryAfterMs)) throw new Error('a failure asks for no time');
+}
+
+export function checkAccounts({ accounts, complete }: AccountList): void {
+  if (typeof complete !== 'boolean') throw new Error('the list of accounts does not say whether it is complete');
+  for (const { identity, name, type, currency, iban } of accounts) {
+    if (typeof name !== 'string' || !isTextOrNull(identity) || !isTextOrNull(iban)) throw new Error('an account has no name');
+    if (!Object.hasOwn(TYPES, type)) throw new Error('an account has no known type');
+    if (!CURRENCY.test(currency)) throw new Error('an account has no currency');
+  }
+}
+
+/**
+ * Each account once: one that the bank lists twice, as a card list and a balance list do, would be two, and neither could be
+ * told from the other at the next refresh. Without an identity two that look alike may be two.
+ */
+export function withoutRepetitions(accounts: readonly ObservedAccount[]): readonly ObservedAccount[] {
+  const seen = new Set<string>();
+  return accounts.filter(({ identity, currency, name }) => {
+    if (identity === null) return true;
+    const key = JSON.stringify([identity, currency, name]);
+    return !seen.has(key) && seen.add(key);
+  });
+}
 
 /** Throws on rubbish, without a word of what the rows say. */
 export function checkBatches(batches: readonly Batch[]): void {
@@ -16,16 +77,65 @@ export function checkBatches(batches: readonly Batch[]): void {
     for (const { from, to } of coverage.windows)
       if (!isDate(from) || !isDate(to)) throw new Error('a window of the coverage has no valid dates');
     if (balance !== null && !isMoney(balance.amount)) throw new Error('the balance is no amount');
+    if (balance !== null && balance.at !== null && !isDate(balance.at)) throw new Error('the balance has no valid date');
     for (const observation of observations) checkObservation(observation);
   }
 }
 
-function checkObservation({ status, amount, rawText, bookingDate, transactionDate, valueDate }: Observation): void {
+function checkObservation(observation: Observation): void {
+  const { status, amount, rawText, bookingDate, transactionDate, valueDate, balanceAfter } = observation;
   if (!STATUSES.includes(status)) throw new Error('a row has no known status');
   if (!isMoney(amount)) throw new Error('the amount of a row is no amount');
   if (typeof rawText !== 'string') throw new Error('a row has no label');
   for (const date of [bookingDate, transactionDate, valueDate])
     if (date !== undefined && !isDate(date)) throw new Error('a date of a row is no calendar date');
+  for (const field of OPTIONAL_TEXTS) {
+    const text = observation[field];
+    if (text !== undefined && typeof text !== 'string') throw new Error(`${field} of a row is no text`);
+  }
+  if (balanceAfter !== undefined && !isMoney(balanceAfter)) throw new Error('the balance after a row is no amount');
+}
+
+const OPTIONAL_TEXTS = ['counterpartyName', 'counterpartyIban', 'endToEndId', 'providerId', 'linkPendingId', 'bankCode'] as const;
+const TEXTS = ['rawText', ...OPTIONAL_TEXTS] as const;
+
+/**
+ * The same rows in texts that any database keeps as they are: PostgreSQL has no NUL, and half a character of UTF-16 would be
+ * stored as another one, so that the row would count as updated at every look. The same array where all can be kept.
+ */
+export function withStorableTexts(batches: readonly Batch[]): readonly Batch[] {
+  const isStorableRow = (row: Observation) => TEXTS.every((field) => row[field] === undefined || isStorable(row[field]));
+  if (batches.every(({ observations }) => observations.every(isStorableRow))) return batches;
+  return batches.map((batch) => ({
+    ...batch,
+    observations: batch.observations.map((row) => {
+      if (isStorableRow(row)) return row;
+      const texts = TEXTS.flatMap((field) => (row[field] === undefined ? [] : [[field, storable(row[field])]]));
+      return { ...row, ...Object.fromEntries(texts) } as Observation;
+    }),
+  }));
+}
+
+export function withStorableNames(accounts: readonly ObservedAccount[]): readonly ObservedAccount[] {
+  const kept = (text: string | null) => text && storable(text);
+  return accounts.map((account) => ({
+    ...account,
+    identity: kept(account.identity),
+    iban: kept(account.iban),
+    name: storable(account.name),
+  }));
+}
+
+function isStorable(text: string): boolean {
+  return text.isWellFormed() && !text.includes('\0');
+}
+
+function storable(text: string): string {
+  return isStorable(text) ? text : text.replaceAll('\0', '\uFFFD').toWellFormed();
+}
+
+function isTextOrNull(value: unknown): boolean {
+  return value === null || typeof value === 'string';
 }
 
 function isMoney({ minor, exponent, currency }: Money): boolean {

@@ -146,7 +146,7 @@ async function finish(services: RefreshServices, run: Run, ending: Ending): Prom
   const realNow = services.clock.now();
   // Banks take their time: events and rows carry the moment of the commit, so that who asks for changes since then misses none.
   const now = realNow + run.clockOffsetMs;
-  const finished: FinishedRefresh = { ...ending.finished, traceparent: run.traceparent, finishedAt: run.now };
+  const finished: FinishedRefresh = { ...ending.finished, traceparent: run.traceparent, finishedAt: now };
   const succeeded = finished.state === 'finished';
   const followed = succeeded && refresh.phase === 'recent' && !finished.fullRefresh;
   const consentExpiresAt = succeeded && ending.consentExpiresAt !== undefined ? ending.consentExpiresAt : item.consentExpiresAt;

@@ -15,7 +15,8 @@ const NOT_COMPARED_AGAIN = 0;
 export function recreated(outcome: Outcome): Outcome {
   const booked = outcome.updated.filter(({ before, after }) => before.status !== 'booked' && after.status === 'booked');
   if (booked.length === 0) return outcome;
-  const lastPlaceholder = Math.min(0, ...outcome.created.map(({ row }) => row.id));
+  // A loop: as arguments of one call, 200,000 rows are more than the stack holds.
+  const lastPlaceholder = outcome.created.reduce((last, { row }) => Math.min(last, row.id), 0);
   const created: Created[] = [
     ...outcome.created,
     ...booked.map(({ after, observation }, at) => ({

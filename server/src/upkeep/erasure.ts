@@ -82,6 +82,8 @@ async function eraseItemRows(tx: Writer, locks: Pick<Storage, 'forUpdate'>, vaul
   const refreshes = await tx.run(sql`delete from refreshes where item_id = ${itemId}`);
   await tx.run(sql`delete from connect_sessions where item_id = ${itemId}`);
   await tx.run(sql`delete from items where id = ${itemId}`);
+  // Its bank may be suspended, and wait for what this item finds out: at `probe_at` another one asks.
+  await tx.run(sql`update bank_circuits set probe_item_id = null where probe_item_id = ${itemId}`);
   await eraseCounts(tx, [itemId]);
   const counts = { ...NOTHING, items: 1, accounts: accounts.length, transactions, refreshes };
   return { applicationId: item.application_id, itemId, bankId: item.bank_id, counts };

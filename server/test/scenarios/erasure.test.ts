@@ -109,6 +109,8 @@ async function plant(storage: Storage, bank: Connector) {
     await tx.run(sql`
       insert into replays (id, application_id, endpoint_id, kind, filter, state, total, created_at)
       values ('rep_1', ${APPLICATION}, 'wh_1', 'range', ${JSON.stringify({ item_ids: [itemId, 1] })}, 'done', 0, 0)`);
+    await tx.run(sql`
+      insert into bank_circuits (domain, bank_id, opened_at, probe_at, probes, probe_item_id) values (${APPLICATION}, 574, 1, 2, 0, ${itemId})`);
   });
   const scrub = { ...services, connector: (bankId: number) => (bankId === 574 ? bank : null), onErased: () => {} };
   return { world, services, scrub, itemId, lane, events, logged };
@@ -119,12 +121,29 @@ eachEngine('an erased user', (open) => {
     const storage = await open(t);
     const forgotten: number[] = [];
     const { world, scrub, itemId, lane, events, logged } = await plant(storage, birdBank(forgotten));
-    const before = await findIn(storage, CANARIES);
-    for (const word of ['KANARIENVOGEL', 'Zaunkoenig', 'dompfaff@example.com'])
-      assert.ok(
-        before.some((place) => place.startsWith(word)),
-        word,
-      );
+    const before = await findIn(storage, [...CANARIES, USER, String(itemId)]);
+    const planted: Record<string, readonly string[]> = {
+      KANARIENVOGEL: ['transactions', 'changes', 'attempts'],
+      Zaunkoenig: ['accounts', 'attempts'],
+      FR7612345987650123456789014: ['accounts'],
+      'dompfaff@example.com': ['users'],
+      'rotkehlchen-7': ['users'],
+      [USER]: ['users', 'items', 'accounts', 'transactions', 'refreshes', 'events', 'connect_sessions'],
+      [itemId]: [
+        'items',
+        'accounts',
+        'refreshes',
+        'events',
+        'event_counts',
+        'parked',
+        'attempts',
+        'replays',
+        'connect_sessions',
+        'bank_circuits',
+      ],
+    };
+    for (const [word, tables] of Object.entries(planted))
+      for (const table of tables) assert.ok(before.includes(`${word} in ${table}`), `${word} in ${table}`);
 
     const receipt = await eraseUser({ storage, vault: world.services.vault, now: world.clock.now() }, USER);
     assert.ok(receipt);

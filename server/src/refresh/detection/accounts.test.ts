@@ -41,6 +41,19 @@ describe('identity of accounts', () => {
     assert.deepEqual(pairs(stored, observed), ['2=h8 by iban', '1=h9 by iban']);
   });
 
+  test('accounts that nothing tells apart are paired in their order, live ones first, and only what is more is new', () => {
+    const twin = { identity: null, name: 'Livret' };
+    const stored = [known(1, { ...twin, deletedAt: NOON - 1 }), known(2, twin), known(3, twin)];
+    const observed = [7, 8, 9, 10].map((id) => seen(id, twin));
+    assert.deepEqual(pairs(stored, observed.slice(0, 2)), ['2=h7 by name', '3=h8 by name']);
+    const { matched, created } = matchAccounts(stored, observed, true, NOON);
+    assert.deepEqual([matched.map(({ reappeared }) => reappeared), created.length], [[false, false, true], 1]);
+    assert.deepEqual(
+      matchAccounts(stored, observed.slice(0, 1), true, NOON).missing.map(({ stored: { id } }) => id),
+      [3],
+    );
+  });
+
   test('a name never overrides different IBANs or identities', () => {
     assert.deepEqual(pairs([known(1, { name: 'Livret' })], [seen(2, { name: 'Livret' })]), []);
   });

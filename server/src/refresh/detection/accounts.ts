@@ -50,6 +50,16 @@ export function matchAccounts(
 ): AccountOutcome {
   const matched = new Map<ObservedAccount, AccountMatch>();
   const open = new Set(stored);
+  const pairAlike = (deleted: boolean) => {
+    const candidates = [...open].filter((account) => (account.deletedAt !== null) === deleted);
+    const waiting = observed.filter((account) => !matched.has(account));
+    for (const [before, account] of alikePairs(candidates, waiting)) {
+      open.delete(before);
+      matched.set(account, { stored: before, observed: account, rule: 'name', reappeared: deleted });
+    }
+  };
+  // Before the rules, which would find a deleted account for one of two that live.
+  pairAlike(false);
   for (const rule of RULES) {
     for (const deleted of [false, true]) {
       const candidates = [...open].filter((account) => (account.deletedAt !== null) === deleted);
@@ -60,6 +70,7 @@ export function matchAccounts(
       }
     }
   }
+  pairAlike(true);
   const known = stored.filter(({ deletedAt }) => deletedAt === null);
   const lost = known.filter((account) => open.has(account));
   const missing = listComplete ? lost.map((account) => judge(account, now)) : [];
@@ -132,6 +143,20 @@ function pairsOf(
     }
   }
   return pairs;
+}
+
+/**
+ * Accounts of which the bank says nothing that tells them apart: the first with the first. They may change places; but taken
+ * for new ones they would be created anew at every refresh, and all their rows with them.
+ */
+function alikePairs(stored: readonly StoredAccount[], observed: readonly ObservedAccount[]): [StoredAccount, ObservedAccount][] {
+  const all = ({ identity, iban, currency, type, name }: Described) =>
+    JSON.stringify([identity, iban && compact(iban), currency, type, norm(name)]);
+  return groupsOf(all, stored, observed)
+    .filter((group) => group.stored.length > 1 || group.observed.length > 1)
+    .flatMap((group) =>
+      group.observed.slice(0, group.stored.length).map((account, at): [StoredAccount, ObservedAccount] => [group.stored[at]!, account]),
+    );
 }
 
 /** A weak rule never overrides what both sides state: two savings accounts of one name are two accounts. */

@@ -19,6 +19,13 @@ describe('rows without a date', () => {
     assert.deepEqual(new Set(liveRows(later.memory).map(({ date }) => date)), new Set(['2026-03-20']));
   });
 
+  test('do not take the day of a row of the same words that states its own', () => {
+    const rows = [undated(-250, 'CAFE'), pending(-250, 28, 'CAFE'), pending(-250, 3, 'CAFE')];
+    const first = look(BLANK, list(rows));
+    const later = look(first.memory, list(rows), NOON + DAY_MS);
+    assert.deepEqual([counts(first), counts(later)], ['3/0/0', '0/0/0']);
+  });
+
   test('become the row that books with a date', () => {
     const first = look(BLANK, list([undated(-250, 'CAFE')]));
     const booked = look(first.memory, list([row(-250, 22, 'CAFE')]), NOON + 2 * DAY_MS);

@@ -19,6 +19,13 @@ export function withDates(observations: readonly Observation[], stored: readonly
     if (known === undefined) dates.set(key, [date]);
     else known.push(date);
   }
+  // A row of the same content that states its date is the stored one of that date.
+  for (const observation of observations) {
+    const stated = statedDate(observation);
+    const known = stated === undefined ? undefined : dates.get(keyOf(observation.status, observation.amount, observation.rawText));
+    const claimed = known?.indexOf(stated!) ?? -1;
+    if (claimed >= 0) known!.splice(claimed, 1);
+  }
   // The latest are taken first: what was shown longest ago is gone first.
   for (const known of dates.values()) known.sort();
   const today = calendarDate(dayOfInstant(now));

@@ -1,0 +1,282 @@
+/**
+ * What banks answer on their worst days, through a whole refresh on both engines: the item ends in a documented status, the
+ * rows stay what the bank says, asking again counts nothing, and no row is lost.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { HOUR_MS } from '../../src/base/clock.ts';
+import { type Money, money } from '../../src/base/money.ts';
+import type { Connector, Fetched, Observation, ObservedAccount } from '../../src/connectors/connector.ts';
+import { refreshItem } from '../../src/refresh/connection.ts';
+import { sql } from '../../src/storage/sql.ts';
+import type { Storage } from '../../src/storage/storage.ts';
+import { DRIVEN_BANK, drivenBank } from '../support/driven-bank.ts';
+import { eachEngine } from '../support/engines.ts';
+import { createWorld, type World } from '../support/world.ts';
+
+const EUROS = (minor: number) => money(minor, 2, 'EUR');
+const ROW: Observation = { status: 'booked', amount: EUROS(-250), bookingDate: '2026-02-20', rawText: 'CAFE', providerId: 'c1' };
+const ACCOUNT: ObservedAccount = {
+  identity: 'main',
+  name: 'Compte courant',
+  type: 'checking',
+  currency: 'EUR',
+  iban: null,
+  isPro: false,
+  loanDetails: null,
+  savingsDetails: null,
+  handle: '1',
+};
+
+/** A bank that answers what the test says; `replaced` are calls of its own. */
+type Script = { accounts: ObservedAccount[]; rows: Observation[]; balance: Money | null; replaced: Partial<Connector> };
+
+function scripted(script: Script): Connector {
+  const connector: Connector = {
+    bank: { ...drivenBank().connector.bank, access: { callsPerDay: null, loginsPerDay: null } },
+    authenticate: (request, signal) =>
+      script.replaced.authenticate?.(request, signal) ?? Promise.resolve({ kind: 'authenticated', session: null }),
+    listAccounts: (request, signal) =>
+      script.replaced.listAccounts?.(request, signal) ?? Promise.resolve({ kind: 'accounts', complete: true, accounts: script.accounts }),
+    fetchAccount: (request, signal) => script.replaced.fetchAccount?.(request, signal) ?? Promise.resolve(fetched(script)),
+  };
+  return connector;
+}
+
+function fetched({ rows, balance }: Script): Fetched {
+  const coverage = {
+    windows: [{ from: '2026-01-01', to: '2026-03-31' }],
+    bookedComplete: true,
+    pendingComplete: true,
+    scheduledComplete: true,
+    edgeExclusive: false,
+    historyComplete: true,
+  };
+  return {
+    kind: 'fetched',
+    batches: [{ observations: rows, coverage, balance: balance && { amount: balance, kind: 'booked', at: null } }],
+  };
+}
+
+type StoredRow = { amount_minor: number; amount_exponent: number; currency: string; date: string; bank_description: string };
+
+async function begin(storage: Storage, part: Partial<Script>) {
+  const script: Script = { accounts: [ACCOUNT], rows: [ROW], balance: null, replaced: {}, ...part };
+  const world = await createWorld(storage, [scripted(script)]);
+  const itemId = await world.connect(DRIVEN_BANK, { USER: 'any', PWD: 'any' });
+  return { script, world, itemId };
+}
+
+async function refresh(world: World, itemId: number): Promise<void> {
+  world.clock.advance(7 * HOUR_MS);
+  await refreshItem(world.services, itemId, 'api', 0);
+  await world.run();
+}
+
+const statusOf = async (storage: Storage, itemId: number) => {
+  const item = await storage.first<{ status: number; status_code_info: string | null }>(
+    sql`select status, status_code_info from items where id = ${itemId}`,
+  );
+  const open = await storage.first(sql`select id from refreshes where finished_at is null`);
+  assert.equal(open, undefined, 'the refresh has ended');
+  return [item!.status, item!.status_code_info];
+};
+const rowsOf = (storage: Storage) =>
+  storage.all<StoredRow>(sql`
+    select amount_minor, amount_exponent, currency, date, bank_description from transactions where is_deleted = 0 order by id`);
+const counted = async (world: World) => (await world.events()).filter(({ type }) => type === 'item.account.updated').length;
+
+/** Asked again, twice: nothing is counted any more. */
+async function isQuiet(world: World, itemId: number): Promise<void> {
+  const before = await counted(world);
+  await refresh(world, itemId);
+  await refresh(world, itemId);
+  assert.equal(await counted(world), before);
+}
+
+const hang = () => new Promise<never>(() => {});
+const rubbish = (answer: unknown) => () => Promise.resolve(answer as never);
+const listing = (part: object) => rubbish({ kind: 'accounts', complete: true, accounts: [{ ...ACCOUNT, ...part }] });
+const fetching = (part: object) =>
+  rubbish(fetched({ accounts: [], rows: [{ ...ROW, ...part } as Observation], balance: null, replaced: {} }));
+const throwing = () => {
+  throw new Error('a connector of somebody else');
+};
+
+const BROKEN: Readonly<Record<string, Partial<Connector>>> = {
+  'throws at the login': { authenticate: throwing },
+  'throws at the list': { listAccounts: async () => throwing() },
+  'throws at an account': { fetchAccount: throwing },
+  'answers the login with nothing': { authenticate: rubbish(undefined) },
+  'answers the login with a word of its own': { authenticate: rubbish({ kind: 'perhaps' }) },
+  'names a consent that ends at no moment': {
+    authenticate: rubbish({ kind: 'authenticated', session: null, consentExpiresAt: Number.NaN }),
+  },
+  'fails with a status that nobody knows': { authenticate: rubbish({ kind: 'failed', status: 777, info: null }) },
+  'fails with success': { listAccounts: rubbish({ kind: 'failed', status: 0, info: null }) },
+  'asks for no time to be left in peace': {
+    fetchAccount: rubbish({ kind: 'failed', status: 402, info: null, retryAfterMs: Number.NaN }),
+  },
+  'lists nothing': { listAccounts: rubbish({ kind: 'accounts', complete: true }) },
+  'lists an account without a name': { listAccounts: listing({ name: null }) },
+  'lists an account of a type that nobody knows': { listAccounts: listing({ type: 'wallet' }) },
+  'lists an account without a currency': { listAccounts: listing({ currency: undefined }) },
+  'answers an account with nothing': { fetchAccount: rubbish(null) },
+  'answers amounts that are none': { fetchAccount: fetching({ amount: { minor: Number.NaN, exponent: 2, currency: 'EUR' } }) },
+  'answers dates that are none': { fetchAccount: fetching({ bookingDate: '31/02/2026' }) },
+  'answers ids that are no text': { fetchAccount: fetching({ providerId: 12 }) },
+};
+
+eachEngine('a connector', (open) => {
+  test('that throws or answers rubbish leaves the item at 1003 with its rows, and heals', async (t) => {
+    const storage = await open(t);
+    const { script, world, itemId } = await begin(storage, {});
+    const before = await rowsOf(storage);
+    assert.equal(before.length, 1);
+    for (const [what, replaced] of Object.entries(BROKEN)) {
+      script.replaced = replaced;
+      await refresh(world, itemId);
+      assert.deepEqual(await statusOf(storage, itemId), [1003, 'CNT_CRASH'], what);
+      assert.deepEqual(await rowsOf(storage), before, what);
+      script.replaced = {};
+      await refresh(world, itemId);
+      assert.deepEqual(await statusOf(storage, itemId), [0, 'OK'], what);
+    }
+    assert.equal(await counted(world), 1, 'nothing was counted on the way');
+  });
+
+  test('that throws at the first connection ends it with 1003', async (t) => {
+    const storage = await open(t);
+    const { itemId } = await begin(storage, { replaced: { authenticate: rubbish('no') } });
+    assert.deepEqual(await statusOf(storage, itemId), [1003, 'CNT_CRASH']);
+  });
+
+  for (const call of ['authenticate', 'listAccounts', 'fetchAccount'] as const) {
+    test(`that hangs at ${call} is told to stop when its time is over, and the item shows 1003`, async (t) => {
+      const storage = await open(t);
+      const { script, world, itemId } = await begin(storage, {});
+      t.mock.timers.enable({ apis: ['setTimeout'] });
+      let stopped = false;
+      script.replaced = {
+        [call]: (_: unknown, signal: AbortSignal) => {
+          signal.addEventListener('abort', () => {
+            stopped = true;
+          });
+          // The limit of the call is set before it is made; two minutes are the longest of all.
+          setImmediate(() => t.mock.timers.tick(2 * 60_000));
+          return hang();
+        },
+      };
+      await refresh(world, itemId);
+      t.mock.timers.reset();
+      assert.ok(stopped);
+      assert.deepEqual(await statusOf(storage, itemId), [1003, 'CNT_CRASH']);
+      assert.equal((await rowsOf(storage)).length, 1);
+    });
+  }
+});
+
+eachEngine('rows', (open) => {
+  test('of no to four decimals, of yen and dinars, are stored to the unit', async (t) => {
+    const amounts = [
+      money(12_345, 0, 'JPY'),
+      money(-1, 1, 'EUR'),
+      money(12_345, 2, 'EUR'),
+      money(12_345, 3, 'KWD'),
+      money(-9_007_199_254_740_991, 4, 'EUR'),
+    ];
+    const storage = await open(t);
+    const rows = amounts.map((amount, at) => ({ ...ROW, amount, providerId: `a${at}` }));
+    const { world, itemId } = await begin(storage, { rows });
+    const stored = await rowsOf(storage);
+    const units = (amount: Money) => `${amount.minor}e-${amount.exponent} ${amount.currency}`;
+    assert.deepEqual(
+      stored.map((row) => units({ minor: row.amount_minor, exponent: row.amount_exponent, currency: row.currency })).toSorted(),
+      amounts.map(units).toSorted(),
+    );
+    assert.deepEqual(await statusOf(storage, itemId), [0, 'OK']);
+    await isQuiet(world, itemId);
+  });
+
+  test('without dates, of 1900, and of years to come are kept, and counted once', async (t) => {
+    const storage = await open(t);
+    const { bookingDate: _, ...undated } = ROW;
+    const rows = [
+      { ...undated, providerId: 'd1' },
+      { ...ROW, bookingDate: '1900-01-01', providerId: 'd2' },
+      { ...ROW, bookingDate: '2999-12-31', providerId: 'd3' },
+    ];
+    const { world, itemId } = await begin(storage, { rows });
+    assert.deepEqual((await rowsOf(storage)).map(({ date }) => date).toSorted(), ['1900-01-01', '2026-03-02', '2999-12-31']);
+    assert.deepEqual(await statusOf(storage, itemId), [0, 'OK']);
+    await isQuiet(world, itemId);
+  });
+
+  test('with control characters, marks of direction, halves of characters and 10,000 characters are kept, and counted once', async (t) => {
+    const storage = await open(t);
+    const labels = ['NUL\0 BELL\u0007', 'RTL \u202E\u200Fevil', 'HALF \uD83D', 'x'.repeat(10_000), 'ref-'.repeat(2_500), ''];
+    const rows = labels.map((rawText, at) => ({ ...ROW, amount: EUROS(-100 - at), rawText, providerId: `l${at}\0` }));
+    const { world, itemId } = await begin(storage, { rows, accounts: [{ ...ACCOUNT, name: 'Compte\0 \uD83D' }] });
+    assert.deepEqual((await rowsOf(storage)).map((row) => row.bank_description).toSorted(), [
+      ...['NUL\uFFFD BELL\u0007', 'RTL \u202E\u200Fevil', 'HALF \uFFFD', 'x'.repeat(10_000), 'ref-'.repeat(2_500), ''].toSorted(),
+    ]);
+    assert.deepEqual(await statusOf(storage, itemId), [0, 'OK']);
+    await isQuiet(world, itemId);
+  });
+});
+
+eachEngine('accounts', (open) => {
+  const idsOf = async (storage: Storage) =>
+    (await storage.all<{ id: number }>(sql`select id from accounts where deleted_at is null order by id`)).map(({ id }) => id);
+  const createdBy = async (world: World) => (await world.events()).filter(({ type }) => type === 'item.account.created').length;
+
+  for (const [what, twins, expected] of [
+    ['with one IBAN and different names', [{ name: 'Courant' }, { name: 'Livret' }], 2],
+    ['with one IBAN and nothing to tell them apart', [{}, {}], 2],
+    ['that the bank lists twice', [{ identity: 'same' }, { identity: 'same', handle: '2' }], 1],
+  ] as const) {
+    test(`${what} stay the same accounts`, async (t) => {
+      const storage = await open(t);
+      const base = { ...ACCOUNT, identity: null, iban: 'FR6914508000303386763591H62' };
+      const { world, itemId } = await begin(storage, { accounts: twins.map((part) => ({ ...base, ...part })) });
+      const ids = await idsOf(storage);
+      assert.equal(ids.length, expected);
+      await isQuiet(world, itemId);
+      assert.deepEqual([await idsOf(storage), await createdBy(world)], [ids, expected]);
+      assert.deepEqual(await statusOf(storage, itemId), [0, 'OK']);
+      assert.equal((await rowsOf(storage)).length, expected);
+    });
+  }
+
+  test('may have a balance of zero or less', async (t) => {
+    const storage = await open(t);
+    const { script, world, itemId } = await begin(storage, { balance: EUROS(-1) });
+    script.rows = [...script.rows, { ...ROW, amount: EUROS(1), rawText: 'AVOIR', providerId: 'c2' }];
+    script.balance = EUROS(0);
+    await refresh(world, itemId);
+    assert.deepEqual(await storage.first(sql`select balance_minor, status from accounts`), { balance_minor: 0, status: 0 });
+    assert.deepEqual(await statusOf(storage, itemId), [0, 'OK']);
+    await isQuiet(world, itemId);
+  });
+});
+
+eachEngine('an answer of 200,000 rows', (open) => {
+  test('is stored whole, also where holds are recreated; one row more is refused, and nothing is lost', async (t) => {
+    const storage = await open(t);
+    const rows = Array.from({ length: 200_000 }, (_, at): Observation => ({ ...ROW, amount: EUROS(-1 - at), providerId: `m${at}` }));
+    const { script, world, itemId } = await begin(storage, { rows: [{ ...ROW, status: 'pending', rawText: 'HOLD' }] });
+    await storage.transaction((tx) => tx.run(sql`update applications set pending_transition = 'recreate'`));
+    script.rows = [...rows.slice(1), { ...ROW, rawText: 'HOLD' }];
+    await refresh(world, itemId);
+    const live = async () =>
+      Number((await storage.first<{ n: number }>(sql`select count(*) as n from transactions where is_deleted = 0`))!.n);
+    assert.equal(await live(), 200_000);
+    assert.deepEqual(await statusOf(storage, itemId), [0, 'OK']);
+    const [last] = (await world.events()).filter(({ type }) => type === 'item.account.updated').slice(-1);
+    const { nb_new_transactions, nb_deleted_transactions } = JSON.parse(last!.content) as Record<string, number>;
+    assert.deepEqual([nb_new_transactions, nb_deleted_transactions], [200_000, 1]);
+    script.rows = [...rows, ROW];
+    await refresh(world, itemId);
+    assert.deepEqual([await live(), ...(await statusOf(storage, itemId))], [200_000, 1003, 'CNT_CRASH']);
+  });
+});
