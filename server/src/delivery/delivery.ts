@@ -167,7 +167,8 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       if (job.replay) job.replay.settle(outcome, park);
       else recorder.record({ job, endpointId, outcome, park });
       if (raised.some(({ kind }) => kind === 'disabled')) channel.enabled = false;
-      if (raised.length > 0) attendance.tend(channel);
+      // Not before the queue has let go of this job: it is recorded, and would be closed once more in the name of another.
+      if (raised.length > 0) queueMicrotask(() => attendance.tend(channel));
     }
     if (job.lane.leavingSince !== null) ownership.ended();
     if (stopping && underWay() <= 1) queueMicrotask(() => onIdle?.());

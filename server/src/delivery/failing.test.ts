@@ -6,6 +6,7 @@ import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { updateEndpoint } from '../endpoints/endpoints.ts';
 import { EVENT_TYPES, OPERATIONAL_TYPES } from '../events/catalogue.ts';
 import { sql } from '../storage/sql.ts';
+import { audit } from './audit/audit.ts';
 import { createWorld, POLICY, type Running, startReceiver, type World } from './testing.ts';
 
 const range = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);
@@ -52,6 +53,27 @@ function moody(first: number, headers: Record<string, string> = {}) {
 }
 
 eachEngine('an endpoint that fails', (open) => {
+  test('takes nothing from a neighbour whose answer is still out when its circuit opens', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const { answer } = moody(500);
+    const failing = await startReceiver(t, answer);
+    const hanging = await startReceiver(t, () => {});
+    await world.endpoint(failing.url, ['item.created']);
+    await world.endpoint(hanging.url, ['item.created']);
+    const { delivery } = await startNode(world);
+    // One at a time, so that the one that opens the circuit was live and is the newest of its lane.
+    for (const item of range(12)) {
+      await world.append([item]);
+      delivery.wake();
+      await failing.until(Math.min(item, 10));
+    }
+    await delivery.settled(10);
+    await delivery.tick();
+    const { balanced, faults } = await audit(world.storage, { from: 0 });
+    assert.deepEqual(faults, []);
+    assert.ok(balanced);
+  });
+
   test('loses no attempt while its circuit is open, is probed, drains when it is back, and disturbs nobody', async (t) => {
     const world = await createWorld(await open(t), t);
     const { state, answer } = moody(500);
