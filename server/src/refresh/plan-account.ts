@@ -5,7 +5,7 @@ import { defaultInfo } from '../connectors/statuses.ts';
 import type { FetchedAccount } from './bank.ts';
 import { detect } from './detection/detect.ts';
 import { trustLevel } from './detection/identifiers.ts';
-import type { Breaker, Outcome } from './detection/types.ts';
+import type { Breaker, Outcome, Trust } from './detection/types.ts';
 import type { PlanInput, PlannedAccount } from './plan.ts';
 import { type AccountNote, noteOfCompared, noteOfFailed } from './record.ts';
 import { nothingAgain, settle, trustOf } from './same-answer.ts';
@@ -91,10 +91,20 @@ function describedAs(base: AccountRecord, observed: ObservedAccount): AccountRec
   };
 }
 
-/** A refresh that changes nothing should write nothing: trust that only grows within its level is not worth a row. */
+/**
+ * A refresh that changes nothing should write nothing: trust that only grows within its level is not worth a row. Below any
+ * level it is kept: an account of a few rows would never learn whether its ids can be believed, and would write down new ones
+ * for ever at a bank that mints them at each answer.
+ */
 function sameRecord(a: AccountRecord, b: AccountRecord): boolean {
   const rest = (record: AccountRecord) => JSON.stringify({ ...record, trust: '', settled: null });
-  return trustLevel(trustOf(a)) === trustLevel(trustOf(b)) && rest(a) === rest(b);
+  return sameTrust(trustOf(a), trustOf(b)) && rest(a) === rest(b);
+}
+
+function sameTrust(a: Trust, b: Trust): boolean {
+  const level = trustLevel(b);
+  if (level === 'unknown') return a.agreements === b.agreements && a.disagreements === b.disagreements;
+  return trustLevel(a) === level;
 }
 
 /** 1009 stays until a refresh explains the balance again. */

@@ -225,6 +225,23 @@ eachEngine('rows', (open) => {
   });
 });
 
+eachEngine('a few rows with new ids at every answer', (open) => {
+  test('teach that ids mean nothing here, and then are written no more', async (t) => {
+    const storage = await open(t);
+    const { script, world, itemId } = await begin(storage, {});
+    const idOf = async () => (await storage.first<{ provider_id: string }>(sql`select provider_id from transactions`))!.provider_id;
+    const ids: string[] = [];
+    for (let look = 0; look < 12; look += 1) {
+      script.rows = [{ ...ROW, providerId: `minted ${look}` }];
+      await refresh(world, itemId);
+      ids.push(await idOf());
+    }
+    assert.equal(ids.at(-1), ids.at(-3));
+    assert.notEqual(ids[1], ids[0], 'believed at first');
+    assert.equal(await counted(world), 1);
+  });
+});
+
 eachEngine('accounts', (open) => {
   const idsOf = async (storage: Storage) =>
     (await storage.all<{ id: number }>(sql`select id from accounts where deleted_at is null order by id`)).map(({ id }) => id);

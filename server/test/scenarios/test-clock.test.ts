@@ -6,6 +6,7 @@ import { DEFAULT_ACCESS, DEFAULT_BANDS } from '../../src/connectors/access.ts';
 import { demoBank } from '../../src/connectors/sandbox/demo-bank.ts';
 import { nextSlot } from '../../src/refresh/schedule/slots.ts';
 import { ADVANCE_MAX_MS, advanceClock, readClock } from '../../src/refresh/test-clock.ts';
+import { startRefreshWorker } from '../../src/refresh/worker.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { eachEngine } from '../support/engines.ts';
 import { APPLICATION, createWorld, START, type World } from '../support/world.ts';
@@ -127,6 +128,22 @@ eachEngine('the test clock', (open, engine) => {
     assert.equal(spans[2]![1] - spans[0]![0], 6 * DAY_MS);
     const scheduled = (await refreshesOf(here)).filter(({ cause }) => cause === 'scheduler');
     assert.equal(scheduled.length, slotsBetween(itemId, spans[0]![0], spans[2]![1]));
+  });
+
+  test("beside a server's worker, which takes what it finds due: no refresh is missing or double", async (t) => {
+    const here = await world(t);
+    const itemId = await here.connect(DEMO, login('success'));
+    const worker = startRefreshWorker(here.services);
+    const waking = setInterval(() => worker.wake(), 1);
+    const moved = await advance(here, 10 * DAY_MS).finally(async () => {
+      clearInterval(waking);
+      await worker.stop(MINUTE_MS);
+    });
+    assert.ok(moved.ok);
+    const scheduled = (await refreshesOf(here)).filter(({ cause }) => cause === 'scheduler');
+    assert.equal(scheduled.length, slotsBetween(itemId, moved.from, moved.now));
+    const refreshed = (await here.events()).filter(({ type }) => type === 'item.refreshed').map(({ timestamp }) => timestamp);
+    assert.ok(scheduled.every(({ started_at }) => refreshed.some((at) => at >= started_at && at - started_at < MINUTE_MS)));
   });
 
   test('an advance whose process died leaves the clock to the next after a minute', async (t) => {
