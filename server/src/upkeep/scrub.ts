@@ -17,8 +17,8 @@ const SPAN = 5_000;
 /** Whoever works at an erasure has it for this long after each step; a node that dies leaves it to another. */
 const CLAIM_MS = 2 * MINUTE_MS;
 const IDLE_PAUSE_MS = 15 * SECOND_MS;
-/** Longer than an attempt that was under way at the erasure may take, and its writing. */
-const SECOND_LOOK_AFTER_MS = 45 * SECOND_MS;
+/** Longer than until every node has dropped what it had in hand, and then an attempt under way (30 s), and its writing. */
+const SECOND_LOOK_AFTER_MS = MINUTE_MS;
 const BANK_LIMIT_MS = 30 * SECOND_MS;
 /** A bank that cannot be told by then is left: its item is gone here, and the operator finds it in the log. */
 const BANK_PATIENCE_MS = 24 * 60 * MINUTE_MS;
@@ -51,6 +51,7 @@ export async function scrubAll(services: ScrubServices): Promise<void> {
 export async function scrubOnce(services: ScrubServices): Promise<boolean> {
   const { storage, clock, log } = services;
   const now = clock.now();
+  await forgetErased(services);
   const claimed = await storage.transaction((tx) =>
     tx.first<Claimed>(
       sql`update erasures set claimed_until = ${now + CLAIM_MS}
@@ -61,7 +62,6 @@ export async function scrubOnce(services: ScrubServices): Promise<boolean> {
   if (!claimed) return false;
   const work = JSON.parse(claimed.work) as ItemWork[];
   const counts = JSON.parse(claimed.counts) as Counts;
-  services.onErased(new Set(work.map(({ itemId }) => itemId)));
   const unread = work.find((item) => item.position < item.through);
   if (unread) {
     await scrubSpan(services, claimed.id, work, unread, counts);
@@ -97,6 +97,12 @@ export async function scrubOnce(services: ScrubServices): Promise<boolean> {
   });
   log.info({ erasure: claimed.id, ...counts, ms: finishedAt - claimed.requested_at }, 'erased');
   return true;
+}
+
+/** Whoever works at an erasure, each node has deliveries in hand that it must drop. */
+async function forgetErased({ storage, onErased }: ScrubServices): Promise<void> {
+  const running = await storage.all<{ work: string }>(sql`select work from erasures where state = 'running'`);
+  if (running.length > 0) onErased(new Set(running.flatMap(({ work }) => (JSON.parse(work) as ItemWork[]).map(({ itemId }) => itemId))));
 }
 
 /** One look at the lane of an item, and what is found there, in one transaction with the new place. */

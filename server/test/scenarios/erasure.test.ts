@@ -206,8 +206,10 @@ eachEngine('an erased user', (open) => {
     const receipt = await eraseItem({ storage, vault: world.services.vault, now: world.clock.now() }, itemId);
     // A node took it and died: its claim ends by time.
     await storage.transaction((tx) => tx.run(sql`update erasures set claimed_until = ${world.clock.now() + MINUTE_MS}`));
-    await scrubAll(scrub);
+    const dropped: number[][] = [];
+    await scrubAll({ ...scrub, onErased: (itemIds) => dropped.push([...itemIds]) });
     assert.equal((await findErasure(storage, APPLICATION, receipt!))!.counts.events, 0);
+    assert.deepEqual(dropped, [[itemId]], 'what this node has in hand is dropped, whoever works at it');
     for (let tries = 0; tries < 6; tries += 1) {
       world.clock.advance(6 * MINUTE_MS);
       await scrubAll(scrub);
