@@ -15,6 +15,8 @@ const EVENTS_PER_COMMIT = 4;
 /** Of what the machine can deliver, so that neither side is measured at its limit. */
 const LOAD_SHARE = 0.3;
 const GROWTH_LIMIT = 1.1;
+/** Of each turn: connections are opened and code is compiled. What is committed then is not measured. */
+const WARM_UP_S = 0.4;
 /** A difference below this is noise of the machine. */
 const NOISE_MS = 1;
 
@@ -74,15 +76,14 @@ async function furnish(place: Place, { origin }: Receivers, withBad: boolean): P
 async function healthyP99(place: Place, receivers: Receivers, ratePerS: number, seconds: number): Promise<number> {
   const running = deliver(place);
   await running.tick();
-  const count = Math.floor((ratePerS * seconds) / EVENTS_PER_COMMIT);
-  const committed = await openLoop({
-    commitsPerS: ratePerS / EVENTS_PER_COMMIT,
-    count,
-    commit: (number) => {
-      const applicationId = applicationOf(number);
-      return commitAndWake(place, running, draft(number, applicationId), { events: EVENTS_PER_COMMIT, applicationId });
-    },
-  });
+  const commitsPerS = ratePerS / EVENTS_PER_COMMIT;
+  const count = Math.floor(commitsPerS * seconds);
+  const commit = (number: number) => {
+    const applicationId = applicationOf(number);
+    return commitAndWake(place, running, draft(number, applicationId), { events: EVENTS_PER_COMMIT, applicationId });
+  };
+  await openLoop({ commitsPerS, count: Math.floor(commitsPerS * WARM_UP_S), commit });
+  const committed = await openLoop({ commitsPerS, count, commit });
   const arrivals = [];
   const expected = count * EVENTS_PER_COMMIT * HEALTHY_PER_APPLICATION;
   for (;;) {

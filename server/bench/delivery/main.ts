@@ -21,10 +21,10 @@ const SIZES = {
     history: { histories: [1_000_000, 10_000_000], endpoints: [10, 10_000], rounds: 5, deliveries: 5_000 },
   },
   short: {
-    throughput: { rounds: 2, deliveries: 5_000 },
+    throughput: { rounds: 2, deliveries: 4_000 },
     latencySeconds: { 50: 1, 200: 3, 2000: 1 },
-    isolation: { pairs: 3, secondsEach: 0.7 },
-    deadEvents: 8_000,
+    isolation: { pairs: 3, secondsEach: 0.8 },
+    deadEvents: 4_000,
     history: { histories: [60_000], endpoints: [], rounds: 3, deliveries: 1_000 },
   },
 } as const;
