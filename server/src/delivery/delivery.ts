@@ -112,6 +112,10 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     ...{ ...options, book, circuits, monotonicMs, maySend, onOutcome },
     lanesOwned: () => lanes.size,
     onHeld: (channel, job) => recorder.held(channel, job),
+    onUnreached(channel) {
+      circuits.giveUp(channel.endpoint.id);
+      attendance.tend(channel);
+    },
     onRoom: () => tail.hand(),
     onThirst: (channel) => catchUp.want(channel),
   });

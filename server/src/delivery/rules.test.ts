@@ -183,6 +183,9 @@ suite('queue', () => {
     return { lane, event: event({ seq, itemId }), source: 'live', attempts: 0, sent: 0, parked: false, lag: null, queuedAt: seq };
   };
 
+  const nothing = () => assert.fail('nothing is held');
+  const UNHELD = { admit: () => 'start' as const, held: nothing, stalled: nothing };
+
   test('each item has one event under way, in order, and none is lost, whatever ends first', () => {
     fc.assert(
       fc.property(
@@ -196,7 +199,7 @@ suite('queue', () => {
             total: { queued: 0 },
             concurrency: () => concurrency,
             ordered: () => true,
-            admit: () => true,
+            ...UNHELD,
             maySend: () => true,
             start(one, finished) {
               assert.ok(one.event.itemId === null || !running.some((other) => other.job.event.itemId === one.event.itemId));
@@ -235,7 +238,7 @@ suite('queue', () => {
       total: { queued: 0 },
       concurrency: () => 2,
       ordered: () => true,
-      admit: () => true,
+      ...UNHELD,
       maySend: () => !held,
       start: () => {
         started += 1;

@@ -107,6 +107,7 @@ function draft(type: 'item.created' | 'item.account.deleted', itemId: number): E
 export async function startReceiver(
   t: TestContext,
   answer: (request: IncomingMessage, response: ServerResponse, received: Received) => void = (_, response) => response.end(),
+  port = 0,
 ): Promise<Receiver> {
   const received: Received[] = [];
   const waiting: { count: number; resolve: () => void }[] = [];
@@ -119,7 +120,7 @@ export async function startReceiver(
     answer(request, response, one);
     for (const { count, resolve } of waiting) if (received.length >= count) resolve();
   });
-  server.listen(0, '127.0.0.1');
+  server.listen(port, '127.0.0.1');
   await once(server, 'listening');
   t.after(() => {
     server.closeAllConnections();

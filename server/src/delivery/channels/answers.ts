@@ -10,6 +10,13 @@ export function answerOf({ failure, retryAfterMs }: Outcome): Answer {
   return retryAfterMs === null ? { kind: 'failure' } : { kind: 'throttled', retryAfterMs };
 }
 
+/** Classes of failures before a request was on its way: no event can be the cause. */
+const UNREACHED: ReadonlySet<string> = new Set(['dns', 'refused', 'unreachable', 'tls', 'guard', 'proxy']);
+
+export function isUnreached({ failure }: Outcome): boolean {
+  return failure !== null && UNREACHED.has(failure.class);
+}
+
 /** 429 asks for less, with or without a time. */
 export function paceAnswerOf({ failure, status }: Outcome): PaceAnswer {
   if (failure === null) return 'success';

@@ -8,11 +8,12 @@ import type { Vault } from '../../vault/vault.ts';
 import type { Job, Lag, Outcome } from '../lanes/lane.ts';
 import { createMatcher, type Matcher } from '../lanes/matching.ts';
 import { createSender, type Sender, type Sending } from '../sending/sender.ts';
-import { paceAnswerOf } from './answers.ts';
+import { isUnreached, paceAnswerOf } from './answers.ts';
 import type { Book } from './book.ts';
 import type { Circuits } from './circuits.ts';
 import { createGate, type Gate } from './gate.ts';
-import { createQueue, type Queue, type Total } from './queue.ts';
+import { UNREACHED_TO_OPEN } from './health.ts';
+import { type Admission, createQueue, type Queue, type Total } from './queue.ts';
 
 /** Jobs that may wait for one endpoint: some 25 ms of a fast receiver's work, less than 1 MB. */
 export const QUEUE_MAX = 500;
@@ -36,6 +37,8 @@ export type Channel = {
   readonly gate: Gate;
   /** Lanes on which it lags, the least recently served first. */
   readonly lags: Map<number, Lag>;
+  /** Failures in a row of which no event can be the cause. */
+  unreached: number;
   /** Parked deliveries in the queue or under way, as `lane/seq`. */
   readonly claims: Set<string>;
   readonly queue: Queue;
@@ -89,6 +92,8 @@ export function createChannels(options: {
   maySend: () => boolean;
   /** A job whose item waits for an older event: it is not sent now. */
   onHeld: (channel: Channel, job: Job) => void;
+  /** The receiver cannot be reached, and nothing that could be tried is left. */
+  onUnreached: (channel: Channel) => void;
   onOutcome: (channel: Channel, job: Job, outcome: Outcome) => void;
   /** What reading waited for has come: room in a queue, or a hungry channel. */
   onRoom: () => void;
@@ -118,6 +123,7 @@ export function createChannels(options: {
       blocking: false,
       crowded: false,
       sends: false,
+      unreached: 0,
       gate,
       lags: new Map(),
       claims: new Set(),
@@ -129,16 +135,23 @@ export function createChannels(options: {
         ordered,
         maySend: () => options.maySend() && gate.maySend() && gate.mayStart(),
         admit,
+        held: (job) => options.onHeld(channel, job),
+        stalled,
         start,
       }),
     };
-    function admit(job: Job): boolean {
+    function admit(job: Job): Admission {
       const { itemId } = job.event;
-      if (itemId === null || job.replay || !ordered()) return true;
+      if (itemId === null || job.replay || !ordered()) return 'start';
       const head = book.head(job.lane.number, channel.endpoint.id, itemId);
-      if (head === undefined || (job.parked && head === job.event.seq)) return true;
-      options.onHeld(channel, job);
-      return false;
+      if (head === undefined || (job.parked && head === job.event.seq)) return 'start';
+      // Where the receiver is down, what waits would have been parked for nothing: its position tells of it.
+      return !job.parked && gate.isFailing() ? 'hold' : 'refuse';
+    }
+    /** One item that the receiver cannot take must not keep the others from being tried. */
+    function stalled() {
+      if (channel.unreached === 0) channel.queue.yieldHeld();
+      else if (channel.unreached >= UNREACHED_TO_OPEN) options.onUnreached(channel);
     }
     function start(job: Job, finished: () => void) {
       if (blocked && (channel.blocking ? channel.queue.live <= QUEUE_MAX / 2 : isHungry(channel))) {
@@ -152,6 +165,7 @@ export function createChannels(options: {
       const sending = channel.sender.send(job.event, (outcome) => {
         channel.sendings.delete(job);
         job.lane.underWay -= 1;
+        channel.unreached = isUnreached(outcome) ? channel.unreached + 1 : 0;
         if (!job.lane.lost) gate.finished(paceAnswerOf(outcome), outcome.durationMs);
         options.onOutcome(channel, job, outcome);
         finished();

@@ -10,6 +10,7 @@ import {
   adopt,
   claimProbe,
   differs,
+  giveUp,
   HEALTHY,
   type Health,
   type Observed,
@@ -30,6 +31,8 @@ export type Circuits = {
   observe(endpointId: string, answer: Answer, probe: boolean): Observed;
   /** Whether the probe that is due is this node's. Written before it answers. */
   claimProbe(endpointId: string): Promise<boolean>;
+  /** It cannot be reached, and nothing else is left to try. */
+  giveUp(endpointId: string): void;
   /** It has drained what it missed. */
   recover(endpointId: string): void;
   /** Reads the rows where their version, the sum of their revisions, is not the one that is known. */
@@ -189,6 +192,10 @@ export function createCircuits(options: {
       const won = await storage.transaction((tx) => writeHealth(tx, endpointId, claimed, revision));
       rebase(entry, won ? { health: claimed, revision: revision + 1 } : await readHealth(storage, endpointId));
       return won;
+    },
+    giveUp(endpointId) {
+      const now = clock.now();
+      step(entryOf(endpointId), (health) => giveUp(health, now));
     },
     recover(endpointId) {
       step(entryOf(endpointId), recover);

@@ -22,6 +22,8 @@ export type Gate = {
   isOpen(): boolean;
   /** It answers again after an outage, and is not yet known to be well. */
   isRecovering(): boolean;
+  /** Its last answers were failures, and its circuit may be about to open. */
+  isFailing(): boolean;
   /** A drain that began slowly has not come to its full pace. */
   isRamping(): boolean;
   /** It is enabled after a time in which events were kept: the drain begins slowly. */
@@ -102,6 +104,10 @@ export function createGate(options: {
     },
     isOpen: () => standingNow().kind === 'open',
     isRecovering: () => fitness.health.circuit.state === 'half_open',
+    isFailing() {
+      const { circuit } = fitness.health;
+      return circuit.state === 'closed' ? circuit.failing !== null : circuit.state === 'open' || circuit.failures > 0;
+    },
     isRamping() {
       follow();
       return pace.ramping;

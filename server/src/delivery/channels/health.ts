@@ -8,6 +8,11 @@ import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../../base/clock.ts';
 export const FAILURES_TO_OPEN = 10;
 /** While it recovers: three in a row are no accident, and each one costs an event an attempt. */
 export const FAILURES_TO_REOPEN = 3;
+/**
+ * Failures in a row before a request was on its way, where all that could be tried waits behind them: one item can be all
+ * there is, and its ten failures would take three days.
+ */
+export const UNREACHED_TO_OPEN = 3;
 /** Doubled by each failed probe: a restart is found soon, an outage of hours costs four requests an hour. */
 export const PROBE_INTERVAL_MIN_MS = 30 * SECOND_MS;
 export const PROBE_INTERVAL_MAX_MS = 15 * MINUTE_MS;
@@ -145,6 +150,14 @@ function failed(health: Health, probe: boolean, now: number): Observed {
     default:
       return circuit satisfies never;
   }
+}
+
+/** The receiver cannot be reached, and nothing else is left to try. */
+export function giveUp(health: Health, now: number): { health: Health; raised: readonly Transition[] } {
+  const { circuit } = health;
+  if (circuit.state !== 'closed' || circuit.failing === null) return { health, raised: [] };
+  const { failures, since } = circuit.failing;
+  return { health: { ...health, circuit: opened(failures, since, now) }, raised: [{ kind: 'failing', since, failures }] };
 }
 
 type Open = Extract<Circuit, { state: 'open' }>;

@@ -60,7 +60,9 @@ class Model {
       concurrency: () => 3,
       ordered: () => true,
       maySend: () => true,
-      admit: () => true,
+      admit: () => 'start',
+      held: () => assert.fail('nothing is held'),
+      stalled: () => assert.fail('nothing is held'),
       start: (job, finished) => this.running.push({ job, finished }),
     });
     this.follower = { endpoint: { id: 'wh' }, lags: new Map<number, Lag>(), queue };
