@@ -14,6 +14,8 @@ import { noTraces, startTraces, type Traces } from './telemetry/traces.ts';
 
 /** An hour is audited when what was committed at its end has had time to be delivered. */
 const AUDIT_AFTER_MS = 10 * MINUTE_MS;
+/** Of each kind: counting on would hold SQLite's thread for as long as it takes to read a table of millions. */
+const PARKED_COUNTED_MAX = 100_000;
 
 export type Observation = {
   onAttempt(report: AttemptReport): void;
@@ -121,7 +123,13 @@ async function standingOf({ storage }: Services, delivery: Delivery | null): Pro
     storage.all<{ endpoint_id: string; behind: number }>(
       sql`select p.endpoint_id, sum(h.head - p.settled) as behind from endpoint_positions p join lane_heads h on h.lane = p.lane group by p.endpoint_id`,
     ),
-    storage.all<{ state: string; deliveries: number }>(sql`select state, count(*) as deliveries from parked group by state`),
+    storage.all<{ state: string; deliveries: number }>(
+      sql`select state, count(*) as deliveries
+          from (select state from parked where state <> 'dead' limit ${PARKED_COUNTED_MAX}) as open group by state
+          union all
+          select 'dead' as state, count(*) as deliveries
+          from (select 1 as one from parked where state = 'dead' limit ${PARKED_COUNTED_MAX}) as dead having count(*) > 0`,
+    ),
     storage.first<{ refreshes: number }>(sql`select count(*) as refreshes from refreshes where finished_at is null`),
   ]);
   const stats = delivery?.stats();

@@ -1,4 +1,5 @@
 /** One node: the HTTP server and the loops beside it, started in order and stopped in order. */
+
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -14,6 +15,7 @@ import { type Config, OperatorError, serverLockFile, VERSION } from './config.ts
 import { makeDataFolder } from './database.ts';
 import { auditSegment } from './delivery/audit/audit.ts';
 import { type Delivery, startDelivery } from './delivery/delivery.ts';
+import { resolveBySystem } from './endpoints/lookups.ts';
 import { type Arrivals, createArrivals } from './events/arrivals.ts';
 import { createApi } from './http/api/app.ts';
 import { createConnect } from './http/connect/connect.ts';
@@ -221,7 +223,13 @@ function mountPublic(
   );
   app.route(
     '/',
-    createApi({ ...services, arrivals, ...edge, moveClock: (id, target, signal) => advanceClock(services, id, target, { signal }) }),
+    createApi({
+      ...services,
+      arrivals,
+      ...edge,
+      resolve: resolveBySystem,
+      moveClock: (id, target, signal) => advanceClock(services, id, target, { signal }),
+    }),
   );
   app.route(
     '/',

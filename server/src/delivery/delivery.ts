@@ -158,19 +158,24 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     },
   });
 
-  function onOutcome(channel: Channel, job: Job, outcome: Outcome) {
+  function onOutcome(channel: Channel, job: Job, outcome: Outcome, current: boolean) {
     if (abandoned) return;
     const endpointId = channel.endpoint.id;
     if (channel.gone && job.replay) job.replay.drop();
     else if (channel.gone) recorder.drop(job, endpointId);
     // What was broken off says nothing of its receiver; the lane's next owner delivers it.
-    else if (!job.lane.lost || job.replay) {
-      const { health, raised, costsAttempt } = circuits.observe(endpointId, answerOf(outcome), job.source === 'probe');
+    else if (job.lane.lost) job.replay?.drop();
+    else {
+      // What an address said that is not the endpoint's any more says nothing of the new one, which is tried at once.
+      const { health, raised, costsAttempt } = current
+        ? circuits.observe(endpointId, answerOf(outcome), job.source === 'probe')
+        : { health: circuits.of(endpointId).health, raised: [], costsAttempt: false };
       const failed = { costsAttempt, health, delaysMs: channel.endpoint.retryDelaysMs, now: clock.now(), random };
       const park = outcome.failure === null ? null : parkAfter(job, failed);
       if (job.replay) job.replay.settle(outcome, park);
       else recorder.record({ job, endpointId, outcome, park });
-      if (raised.some(({ kind }) => kind === 'disabled')) channel.enabled = false;
+      // At once; one that only failed has an open circuit, and another node may know better before it is written.
+      if (raised.some((one) => one.kind === 'disabled' && one.reason === 'gone')) channel.enabled = false;
       // Not before the queue has let go of this job: it is recorded, and would be closed once more in the name of another.
       if (raised.length > 0) queueMicrotask(() => attendance.tend(channel));
     }
@@ -270,6 +275,8 @@ export function startDelivery(options: DeliveryOptions): Delivery {
         const erased = channel.queue.take(({ event }) => event.itemId !== null && itemIds.has(event.itemId));
         for (const job of erased) recorder.drop(job, channel.endpoint.id);
       }
+      book.forgetItems(itemIds);
+      for (const channel of channels.all()) recorder.count(channel);
     },
     tick,
     async stop(drainMs = DRAIN_MS) {
@@ -294,8 +301,9 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       settler.stop();
       circuits.stop();
       hints.stop();
-      await leases.leave().catch(onTrouble);
+      // What is still under way is broken off before another node may have its lane.
       await channels.destroy();
+      await leases.leave().catch(onTrouble);
     },
     async abandon() {
       stopping = true;

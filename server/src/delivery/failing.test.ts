@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { test } from 'node:test';
 import { eachEngine } from '../../test/support/engines.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
-import { updateEndpoint } from '../endpoints/endpoints.ts';
+import { findEndpoint, updateEndpoint } from '../endpoints/endpoints.ts';
 import { EVENT_TYPES, OPERATIONAL_TYPES } from '../events/catalogue.ts';
 import { sql } from '../storage/sql.ts';
 import { audit } from './audit/audit.ts';
@@ -72,6 +72,24 @@ eachEngine('an endpoint that fails', (open) => {
     const { balanced, faults } = await audit(world.storage, { from: 0 });
     assert.deepEqual(faults, []);
     assert.ok(balanced);
+  });
+
+  test('at an address that was changed meanwhile: the new one is tried at once, and the old one speaks for it no more', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const held: (() => void)[] = [];
+    const before = await startReceiver(t, (_, response) => void held.push(() => response.writeHead(410).end()));
+    const after = await startReceiver(t);
+    const { endpoint } = await world.endpoint(before.url);
+    const node = await startNode(world);
+    node.delivery.wake(await world.append([1]));
+    await before.until(1);
+    await updateEndpoint(context(world), endpoint.id, { url: after.url }, POLICY);
+    await node.delivery.tick();
+    held[0]!();
+    await node.delivery.settled(1);
+    await until(node, () => node.delivery.reports.length === 2);
+    assert.deepEqual([after.received.length, await count(world, 'parked', endpoint.id)], [1, 0]);
+    assert.equal((await findEndpoint(world.storage, endpoint.id))?.disabledReason, null);
   });
 
   test('loses no attempt while its circuit is open, is probed, drains when it is back, and disturbs nobody', async (t) => {

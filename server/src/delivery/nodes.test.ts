@@ -154,6 +154,33 @@ suite('several nodes', () => {
     assert.equal(receiver.received.length, 200);
   });
 
+  test('one that loses its lanes while it hands them over goes on', async (t) => {
+    const world = await createWorld(await openEngine('postgres', t), t);
+    const held: (() => void)[] = [];
+    let holding = true;
+    const receiver = await startReceiver(t, (_, response) => {
+      if (holding) held.push(() => response.end());
+      else response.end();
+    });
+    await world.endpoint(receiver.url);
+    const one = await startNode(world, 'node_one');
+    one.delivery.wake(await world.append(range(16)));
+    await receiver.until(16);
+    const two = await startNode(world, 'node_two');
+    await one.delivery.tick();
+    assert.ok(lanesOf([one])[0]! > 32, 'its requests are under way');
+    one.wait(8 * SECOND_MS);
+    holding = false;
+    await beat([two], 8);
+    assert.deepEqual(lanesOf([two]), [64]);
+    // Their answers let it write what it does not own any more.
+    for (const answer of held) answer();
+    while (one.delivery.stats().underWay > 0) await new Promise(setImmediate);
+    await settle(world, [one, two], 16);
+    await beat([one, two], 3);
+    assert.deepEqual(lanesOf([one, two]), [32, 32]);
+  });
+
   test('events that one node commits reach another by a hint, without a heartbeat', async (t) => {
     const world = await createWorld(await openEngine('postgres', t), t);
     const receiver = await startReceiver(t);

@@ -80,7 +80,7 @@ export function createMetrics(standing: () => Promise<Standing>): Metrics {
   const underWay = gauge('pontage_deliveries_under_way', 'Requests to receivers under way');
   const unflushed = gauge('pontage_results_unflushed', 'Outcomes that are not written yet');
   const lag = gauge('pontage_endpoint_lag_events', 'Events of the log that a lagging webhook has before it', ['webhook']);
-  const parked = gauge('pontage_deliveries_parked', 'Deliveries that failed and wait, or were given up', ['state']);
+  const parked = gauge('pontage_deliveries_parked', 'Deliveries that failed and wait, or were given up; counted to 100,000', ['state']);
   const open = gauge('pontage_refreshes_open', 'Refreshes asked for and not ended');
   const audited = gauge('pontage_audit_deliveries', 'Deliveries of the last whole hour that was audited, by what became of them', [
     'webhook',

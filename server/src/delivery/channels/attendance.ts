@@ -86,6 +86,7 @@ export function createAttendance(options: {
     for (const job of channel.queue.take(() => true)) recorder.drop(job, channel.endpoint.id);
     book.forgetEndpoint(channel.endpoint.id);
     settler.forget(channel.endpoint.id);
+    options.circuits.forget(channel.endpoint.id);
   }
 
   /** Its owner wants nothing of what came before it was enabled. */

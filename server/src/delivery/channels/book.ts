@@ -21,6 +21,8 @@ export type Book = {
   size(endpointId: string): number;
   forgetLane(lane: number): void;
   forgetEndpoint(endpointId: string): void;
+  /** Erased: their rows are taken by the erasure. */
+  forgetItems(itemIds: ReadonlySet<number>): void;
 };
 
 /** Deliveries without an item, as tests are, wait for nothing: they are only counted. */
@@ -92,6 +94,17 @@ export function createBook(): Book {
     forgetEndpoint(endpointId) {
       for (const endpoints of lanes.values()) endpoints.delete(endpointId);
       sizes.delete(endpointId);
+    },
+    forgetItems(itemIds) {
+      for (const endpoints of lanes.values()) {
+        for (const [endpointId, items] of endpoints) {
+          for (const itemId of itemIds) {
+            grow(endpointId, -(items.get(itemId)?.length ?? 0));
+            items.delete(itemId);
+          }
+          if (items.size === 0) endpoints.delete(endpointId);
+        }
+      }
     },
   };
 }

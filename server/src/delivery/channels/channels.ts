@@ -94,7 +94,8 @@ export function createChannels(options: {
   onHeld: (channel: Channel, job: Job) => void;
   /** The receiver cannot be reached, and nothing that could be tried is left. */
   onUnreached: (channel: Channel) => void;
-  onOutcome: (channel: Channel, job: Job, outcome: Outcome) => void;
+  /** `current`: the endpoint's address, secrets and headers are still those that this request was made with. */
+  onOutcome: (channel: Channel, job: Job, outcome: Outcome, current: boolean) => void;
   /** What reading waited for has come: room in a queue, or a hungry channel. */
   onRoom: () => void;
   /** A channel that lags has room. */
@@ -162,12 +163,13 @@ export function createChannels(options: {
       if (channel.lags.size > 0 && wantsMore()) options.onThirst(channel);
       gate.started();
       job.lane.underWay += 1;
-      const sending = channel.sender.send(job.event, (outcome) => {
+      const { sender } = channel;
+      const sending = sender.send(job.event, (outcome) => {
         channel.sendings.delete(job);
         job.lane.underWay -= 1;
         channel.unreached = isUnreached(outcome) ? channel.unreached + 1 : 0;
         if (!job.lane.lost) gate.finished(paceAnswerOf(outcome), outcome.durationMs);
-        options.onOutcome(channel, job, outcome);
+        options.onOutcome(channel, job, outcome, channel.sender === sender);
         finished();
       });
       channel.sendings.set(job, sending);

@@ -74,7 +74,7 @@ export function createDue(options: {
     const excluded = new Set(without);
     const claimed = all.reduce((sum, channel) => sum + (excluded.has(channel) ? 0 : channel.claims.size), 0);
     const limit = READ_LIMIT + claimed;
-    const owned = [...lanes.keys()];
+    const owned = [...lanes.values()].filter(({ leavingSince }) => leavingSince === null).map(({ number }) => number);
     const rows = await readDue(storage, { now, lanes: owned, without: without.map(({ endpoint }) => endpoint.id), limit });
     const fresh = rows.filter((row) => lanes.has(row.lane) && !isClaimed(row));
     const queued = [...fresh, ...(await followersOf(fresh))];

@@ -62,7 +62,8 @@ export function createOwnership(options: {
     sendUntil = before + GOOD_FOR_MS;
     await options.onRenewed(renewal);
     for (const number of renewal.give) leave(lanes.get(number));
-    await handOver();
+    // While one is being written it may be the one that waits for this: it found that a lane is lost.
+    if (!handing) await handOver();
     if (lanes.size < options.lanesMax && options.mayAcquire()) await acquire();
     if (renewal.configurationVersion !== null && renewal.configurationVersion !== channels.version) await options.reload();
   }

@@ -85,7 +85,12 @@ export function createSettler(options: {
       writing = 0;
     }
     for (const { lane, settled } of positions) lane.written = settled;
-    options.onSettled(batch, places);
+    try {
+      options.onSettled(batch, places);
+    } catch (error) {
+      // A log or a metric that cannot be written must not end the process: the rows stand.
+      options.onTrouble(error);
+    }
     return true;
   }
 

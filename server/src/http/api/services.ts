@@ -3,6 +3,7 @@ import type { Context } from 'hono';
 import type { Clock } from '../../base/clock.ts';
 import type { Connector } from '../../connectors/connector.ts';
 import type { AddressPolicy } from '../../endpoints/addresses.ts';
+import type { Resolve } from '../../endpoints/lookups.ts';
 import type { Arrivals } from '../../events/arrivals.ts';
 import type { AdvanceOutcome, ClockTarget } from '../../refresh/test-clock.ts';
 import type { Storage } from '../../storage/storage.ts';
@@ -15,6 +16,8 @@ export type Services = {
   vault: Vault;
   /** Which addresses a webhook may have. */
   policy: AddressPolicy;
+  /** Looks up the name of a webhook's URL. */
+  resolve: Resolve;
   /** Null where the bank is no longer known. */
   connector(bankId: number): Connector | null;
   /** Moves a sandbox's test clock, and runs what falls due on the way before it answers. */

@@ -23,6 +23,15 @@ async function create(app: Tenant, body: object = { url: URL }): Promise<Webhook
 }
 
 stories('webhooks over the management API', (story) => {
+  story('a name that leads to an address inside is refused when it is given, new or changed', async (house) => {
+    const app = await house.application();
+    const { id } = await create(app);
+    const inside = { url: 'https://inside.example.com/hooks' };
+    await refused(await app.send('POST', '/api/v1/webhooks', inside), 400, 'bad_request');
+    await refused(await app.send('PATCH', `/api/v1/webhooks/${id}`, inside), 400, 'bad_request');
+    assert.equal((await app.read<{ url: string }>(`/api/v1/webhooks/${id}`)).url, URL);
+  });
+
   story('one is made with its secret shown once, changed, listed and deleted', async (house) => {
     const app = await house.application();
     const made = await create(app, { url: URL, name: 'Main', events: ['item.refreshed', 'pontage.endpoint.failing'], rate_per_s: 5 });

@@ -30,7 +30,7 @@ export async function pathWebhook({ c, services, application }: Call): Promise<E
   return endpoint;
 }
 
-const context = ({ services, realNow }: Call) => ({ storage: services.storage, vault: services.vault, now: realNow });
+const context = ({ services: { storage, vault, resolve }, realNow }: Call) => ({ storage, vault, resolve, now: realNow });
 
 async function list(call: Call): Promise<Response> {
   const endpoints = await listEndpoints(call.services.storage, call.application.id);
