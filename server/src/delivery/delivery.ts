@@ -4,7 +4,7 @@ import { startLoop } from '../base/loop.ts';
 import { randomId } from '../base/random.ts';
 import type { AddressPolicy } from '../endpoints/addresses.ts';
 import { LANES } from '../events/log.ts';
-import type { Storage } from '../storage/storage.ts';
+import { isDiskFull, type Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Vault } from '../vault/vault.ts';
 import { announce } from './channels/announce.ts';
@@ -99,7 +99,9 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   const counts = { delivered: 0, failed: 0 };
   let stopping = false;
   let abandoned = false;
+  /** Nothing is sent while the database is in trouble; it is told once, until it is over. */
   let troubled = false;
+  let told = false;
   let woken = false;
   let nodes = 0;
   let onIdle: (() => void) | null = null;
@@ -203,10 +205,14 @@ export function startDelivery(options: DeliveryOptions): Delivery {
 
   async function beat() {
     await ownership.renew();
-    if (troubled) log.info({}, 'delivery goes on');
     troubled = false;
     for (const channel of channels.all()) attendance.tend(channel);
     await settler.flush();
+    // A full disk takes the heartbeat, and refuses the results.
+    if (told && !troubled) {
+      log.info({}, 'delivery goes on');
+      told = false;
+    }
     for (const channel of channels.all()) channel.queue.kick();
     tail.hand();
     await tail.read();
@@ -230,8 +236,13 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   }
 
   function onTrouble(error: unknown) {
-    if (!troubled && !abandoned) log.error({ error }, 'delivery pauses: the database did not answer; it goes on by itself');
     troubled = true;
+    if (told || abandoned) return;
+    told = true;
+    const cause = isDiskFull(error)
+      ? "the database's disk is full; it goes on when there is room"
+      : 'the database did not answer; it goes on by itself';
+    log.error({ error }, `delivery pauses: ${cause}`);
   }
 
   let beating: Promise<void> = Promise.resolve();

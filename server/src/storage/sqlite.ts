@@ -85,6 +85,8 @@ export function openSqlite(file: string): Storage {
             writing.exec('release one');
             settled.push(() => resolve(value));
           } catch (error) {
+            // A full disk takes the whole transaction back by itself: the savepoint is gone, and this is the error to tell.
+            if (!writing.isTransaction) throw error;
             writing.exec('rollback to one; release one');
             settled.push(() => reject(error));
           } finally {

@@ -81,3 +81,9 @@ export class TransactionWaited extends Error {
     this.name = 'TransactionWaited';
   }
 }
+
+/** SQLITE_FULL is 13; PostgreSQL's disk_full is 53100. */
+export function isDiskFull(error: unknown): boolean {
+  const { errcode, code } = (error ?? {}) as { errcode?: unknown; code?: unknown };
+  return errcode === 13 || code === '53100';
+}

@@ -1,0 +1,80 @@
+/** What the machine does to delivery: a disk that is full, a clock that jumps. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { eachEngine, openEngine } from '../../test/support/engines.ts';
+import { HOUR_MS, SECOND_MS } from '../base/clock.ts';
+import { sql, sqlText } from '../storage/sql.ts';
+import { isDiskFull } from '../storage/storage.ts';
+import { audit } from './audit/audit.ts';
+import { createWorld, startReceiver } from './testing.ts';
+
+const range = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);
+
+// PostgreSQL's disk cannot be filled from here; there the same path is taken by code 53100.
+test('a full disk pauses delivery with one clear line, loses nothing, and it goes on when there is room', async (t) => {
+  const storage = await openEngine('sqlite', t);
+  const world = await createWorld(storage, t);
+  const receiver = await startReceiver(t);
+  await world.endpoint(receiver.url);
+  const lines: string[] = [];
+  const write = (_: object, message: string) => void lines.push(message);
+  const node = await world.start({ log: { debug() {}, info: write, warn: write, error: write } });
+  await world.append(range(300));
+  const limit = (pages: number) => storage.transaction((tx) => tx.run(sqlText(`pragma max_page_count = ${pages}`)));
+  const { page_count: pages } = (await storage.first<{ page_count: number }>(sql`pragma page_count`))!;
+  await limit(pages);
+  node.wake();
+  await receiver.until(1);
+  for (let beat = 0; beat < 3; beat += 1) await node.tick();
+  const written = node.reports.length;
+  assert.ok(written < 300, 'what the last page had room for, and no more');
+  assert.deepEqual(lines, ["delivery pauses: the database's disk is full; it goes on when there is room"]);
+  await assert.rejects(world.append(range(300, 1_000)), isDiskFull, 'and what makes events is told so too');
+
+  await limit(1_000_000);
+  await node.tick();
+  await node.settled(300);
+  await world.append([301]);
+  node.wake();
+  await node.settled(301);
+  assert.equal(lines.at(-1), 'delivery goes on');
+  assert.equal(new Set(receiver.seqs()).size, 301);
+  assert.equal(receiver.received.length, 301, 'and nothing twice');
+  assert.deepEqual((await audit(storage, { from: 0 })).faults, []);
+});
+
+eachEngine('a clock that jumps', (open) => {
+  test('an hour ahead and back: what is new is sent at once, nothing twice, and nobody is disabled', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const refused = new Set<string>();
+    const receiver = await startReceiver(t, (_, response, { id }) => {
+      const first = refused.size < 3 && !refused.has(id);
+      if (first) refused.add(id);
+      response.writeHead(first ? 500 : 200).end();
+    });
+    await world.endpoint(receiver.url);
+    let monotonicMs = 0;
+    const node = await world.start({ monotonicMs: () => monotonicMs });
+    const beat = async () => {
+      monotonicMs += SECOND_MS;
+      await node.tick();
+    };
+    await world.append(range(6));
+    node.wake();
+    await node.settled(6);
+    world.clock.advance(HOUR_MS);
+    await beat();
+    await node.settled(9);
+    world.clock.advance(-2 * HOUR_MS);
+    await beat();
+    await world.append(range(3, 10));
+    node.wake();
+    await node.settled(12);
+    assert.equal(node.stats().lanes, 64, 'leases count by the monotonic clock');
+    assert.equal(receiver.received.length, 12);
+    assert.equal(new Set(receiver.seqs()).size, 9);
+    const endpoint = await world.storage.first<{ enabled: number }>(sql`select enabled from endpoints`);
+    assert.equal(endpoint!.enabled, 1);
+    assert.deepEqual((await audit(world.storage, { from: 0 })).faults, []);
+  });
+});
