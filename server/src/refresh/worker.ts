@@ -1,9 +1,9 @@
 /** The worker: what is due becomes a refresh, what is runnable is claimed and run. Claims end by time, so a dead worker frees its own. */
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { startLoop } from '../base/loop.ts';
-import { claimRefreshes, nextRunAt, type Refresh, releaseRefresh } from '../items/refreshes.ts';
+import { claimRefreshes, nextWorkAt, type Refresh, releaseRefresh } from '../items/refreshes.ts';
 import { type RefreshServices, runRefresh } from './run.ts';
-import { DUE_BATCH, requestDue } from './schedule/due.ts';
+import { requestDue } from './schedule/due.ts';
 
 /** Longer than a refresh may take in all; a claim whose worker died runs again after this. */
 const LEASE_MS = 10 * MINUTE_MS;
@@ -15,7 +15,9 @@ const GATHER_MS = 5;
 const RUN_AGAIN_MS = 30 * SECOND_MS;
 const RUN_AGAIN_MAX_MS = HOUR_MS;
 /** How late a request of another process (the command line) is seen. */
-const POLL_MS = 500;
+const POLL_MS = 1_000;
+/** A moment that is nearly there is waited for in one piece. */
+const SOONEST_MS = 10;
 
 export type RefreshWorker = {
   /** Something may be runnable now. */
@@ -41,6 +43,9 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
   const loop = startLoop({
     onError: (error) => log.error({ error }, 'refresh worker'),
     step: async () => {
+      const next = await nextWorkAt(storage);
+      const untilNext = next === null ? POLL_MS : next - clock.now();
+      if (untilNext > 0) return { pauseMs: Math.min(POLL_MS, Math.max(SOONEST_MS, untilNext)) };
       const due = await requestDue(services);
       const free = CONCURRENT_MAX - running.size;
       const claimed = free > 0 ? await claim(services, free) : [];
@@ -51,11 +56,9 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
         });
         running.add(run);
       }
-      const next = await nextRunAt(storage);
       // Without a free place nothing can be claimed, and a run that ends wakes us.
-      const untilNext = next === null || running.size >= CONCURRENT_MAX ? POLL_MS : Math.max(10, next - clock.now());
-      const more = due === DUE_BATCH || (claimed.length > 0 && running.size < CONCURRENT_MAX);
-      return { pauseMs: more ? 0 : Math.min(POLL_MS, untilNext) };
+      const more = due > 0 || (claimed.length > 0 && running.size < CONCURRENT_MAX);
+      return { pauseMs: more ? 0 : POLL_MS };
     },
   });
 
