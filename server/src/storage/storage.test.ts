@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { eachEngine, openEngine } from '../../test/support/engines.ts';
 import { createCounters } from './counters.ts';
 import { migrate, migrations } from './migrate.ts';
-import { render, type Sql, sql, sqlList, sqlText } from './sql.ts';
+import { render, type Sql, sql, sqlList, sqlTable, sqlText } from './sql.ts';
 import { TransactionWaited } from './storage.ts';
 
 /** SQLite's rows have no prototype; what counts is their fields. */
@@ -25,6 +25,36 @@ eachEngine('storage', (open) => {
       [{ name: 'accounts' }, { name: 'items' }],
     );
     assert.deepEqual(await listed(storage.all(sql`select name from counters where name in ${sqlList([])}`)), []);
+  });
+
+  test('takes rows as a table: in their order, with nulls, any text and every number, and as one text of SQL', async (t) => {
+    const storage = await open(t);
+    const table = sqlTable({ name: 'text', amount: 'bigint' });
+    const rows = [
+      { name: `it's "{}" \\ é 😀\n`, amount: Number.MAX_SAFE_INTEGER },
+      { name: '12', amount: -1 },
+      { name: null, amount: null },
+    ];
+    const query = (these: typeof rows) => sql`select name, amount from ${table(these)} as given`;
+    assert.deepEqual(await listed(storage.all(query(rows))), rows);
+    assert.deepEqual(await listed(storage.all(query([]))), []);
+    assert.equal(query(rows).key, query([]).key);
+    const eleven = Array.from({ length: 11 }, (_, at) => ({ name: `${at}`, amount: at }));
+    assert.deepEqual(await listed(storage.all(query(eleven))), eleven);
+    // As what changes rows, too.
+    const wanted = table([
+      { name: 'items', amount: 7 },
+      { name: 'nothing', amount: 8 },
+    ]);
+    const changed = await storage.transaction((tx) =>
+      tx.all<{ value: number }>(
+        sql`update counters set value = amount from ${wanted} as wanted where counters.name = wanted.name returning value`,
+      ),
+    );
+    assert.deepEqual(
+      changed.map(({ value }) => value),
+      [7],
+    );
   });
 
   test('reads 64-bit integers as numbers and keeps every one below 2^53', async (t) => {
