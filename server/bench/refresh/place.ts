@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { createLanes, laneOf } from '../../src/events/log.ts';
 import { insertItem } from '../../src/items/items.ts';
-import { type RefreshPhase, requestRefresh } from '../../src/items/refreshes.ts';
+import { type RefreshPhase, requestRefreshes } from '../../src/items/refreshes.ts';
 import type { RefreshServices } from '../../src/refresh/run.ts';
 import { createBankOutcomes } from '../../src/refresh/schedule/circuits.ts';
 import { CONCURRENT_MAX, startRefreshWorker } from '../../src/refresh/worker.ts';
@@ -89,13 +89,12 @@ export async function seed({ storage, vault }: RefreshServices, items: readonly 
 }
 
 export async function request(storage: Storage, items: readonly number[], phase: RefreshPhase): Promise<void> {
-  await storage.transaction(async (tx) => {
-    const now = Date.now();
-    for (const id of items) {
-      const item = { id, applicationId: APPLICATION, userUuid: user(id) };
-      await requestRefresh(tx, { item, cause: 'scheduler', phase, startedAt: now, runAt: now });
-    }
-  });
+  const now = Date.now();
+  const asked = items.map((id) => ({
+    item: { id, applicationId: APPLICATION, userUuid: user(id) },
+    ...({ cause: 'scheduler', phase, startedAt: now, runAt: now } as const),
+  }));
+  await storage.transaction((tx) => requestRefreshes(tx, asked));
 }
 
 /** `cpuMs`: of this process for one refresh, the bank of the benchmark included; steadier than the rate on a busy machine. */
