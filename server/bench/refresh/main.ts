@@ -40,7 +40,7 @@ for (const engine of engines) {
   figures.push(
     ...(await onFresh(engine, (storage) => measureRates(engine, storage, USUAL, size.usual))),
     ...(await onFresh(engine, (storage) => measureRates(engine, storage, LARGE, size.large))),
-    ...(await onFresh(engine, (storage) => measureDue(engine, storage, size.due))),
+    ...(await onFresh(engine, (few) => onFresh(engine, (many) => measureDue(engine, few, many, size.due)))),
   );
 }
 // Last, because its hundred thousand rows would count in the memory of everything after it.
