@@ -86,6 +86,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     const upkeep = startUpkeep({
       ...services,
       retentionDays: config.retentionDays,
+      historyDays: config.historyDays,
       auditSegment: (segment, ends, turn) => auditSegment(storage, segment, ends, turn),
     });
     const scrubbing = startScrubbing({ ...services, onErased: (itemIds) => delivery?.forgetItems(itemIds) });
