@@ -64,10 +64,14 @@ export async function openPlace(engine: Engine): Promise<{ storage: Storage; clo
   };
 }
 
-/** Each item has a user of its own: refreshes of one user wait for one another, and that is not what is measured. */
-export async function seed({ storage, vault }: RefreshServices, items: readonly number[]): Promise<void> {
+export async function migrated(storage: Storage): Promise<void> {
   await migrate(storage, 0);
   await createLanes(storage);
+}
+
+/** Each item has a user of its own: refreshes of one user wait for one another, and that is not what is measured. */
+export async function seed({ storage, vault }: RefreshServices, items: readonly number[]): Promise<void> {
+  await migrated(storage);
   await storage.transaction(async (tx) => {
     await tx.run(
       sql`insert into applications (id, name, environment, client_id, client_secret_digest, created_at)

@@ -292,14 +292,6 @@ export async function bringRefreshesNearer(tx: Writer, applicationId: string, by
     where application_id = ${applicationId} and finished_at is null and running = 0`);
 }
 
-/** An application's open refreshes: how many a worker has now, and when the first of the others can be taken (real time). */
-export async function openRefreshes(reader: Reader, applicationId: string): Promise<{ running: number; nextRunAt: number | null }> {
-  const row = await reader.first<{ running: number | null; next_run_at: number | null }>(sql`
-    select sum(running) as running, min(case when running = 0 then run_at end) as next_run_at from refreshes
-    where application_id = ${applicationId} and finished_at is null`);
-  return { running: Number(row?.running ?? 0), nextRunAt: row?.next_run_at ?? null };
-}
-
 /** The next moment at which a refresh can be taken or an item falls due, real time; null when there is neither. One statement: it is all that an idle node asks. */
 export async function nextWorkAt(reader: Reader): Promise<number | null> {
   const row = await reader.first<{ at: number | null }>(sql`

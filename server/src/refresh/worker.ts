@@ -118,11 +118,13 @@ function claim(services: RefreshServices, limit: number, applicationId?: string)
 
 /** Runs everything of an application that can run now, to its end; for the test clock, beside or without a server's worker. */
 export async function runApplication(services: RefreshServices, applicationId: string, signal: AbortSignal): Promise<void> {
-  const endings = createEndings(services.storage);
-  for (;;) {
-    const due = await requestDue(services, applicationId);
-    const claimed = await claim(services, CONCURRENT_MAX, applicationId);
-    if (claimed.length === 0 && due === 0) return;
-    await Promise.all(runTogether(services, claimed, endings, signal));
-  }
+  while ((await runPass(services, applicationId, signal)) > 0);
+}
+
+/** What of the application is due and can be claimed now, to its end; answers how much that was. */
+export async function runPass(services: RefreshServices, applicationId: string, signal: AbortSignal): Promise<number> {
+  const due = await requestDue(services, applicationId);
+  const claimed = await claim(services, CONCURRENT_MAX, applicationId);
+  await Promise.all(runTogether(services, claimed, createEndings(services.storage), signal));
+  return due + claimed.length;
 }

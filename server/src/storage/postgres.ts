@@ -39,12 +39,12 @@ export function openPostgres(url: string): Storage {
     engine: 'postgres',
     all: async <T>(query: Sql) => (await pool.query(statement(query))).rows as T[],
     first: async <T>(query: Sql) => (await pool.query(statement(query))).rows[0] as T | undefined,
-    transaction: async (work) => {
+    transaction: async (work, options = { durable: true }) => {
       for (let attempt = 1; ; attempt += 1) {
         const client = await pool.connect();
         let broken: Error | undefined;
         try {
-          const begun = send(client, { text: 'begin' });
+          const begun = send(client, { text: options.durable ? 'begin' : 'begin; set local synchronous_commit = off' });
           const [value] = await Promise.all([work(writer(client)), begun]);
           await send(client, { text: 'commit' });
           return value;

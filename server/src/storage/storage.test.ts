@@ -159,6 +159,16 @@ test('commits that need not wait for the disk are as whole and as visible as the
   assert.equal((await storage.transaction((tx) => tx.first<{ synchronous: number }>(sql`pragma synchronous`)))!.synchronous, 2);
 });
 
+test('on PostgreSQL a commit that need not wait for the disk leaves the connection as it was', async (t) => {
+  const storage = await openEngine('postgres', t);
+  const synchronous = async (durable: boolean) =>
+    (await storage.transaction((tx) => tx.first<{ synchronous_commit: string }>(sql`show synchronous_commit`), { durable }))!
+      .synchronous_commit;
+  // The server of the tests waits for no disk at all; the pool has one connection, because nothing is asked at once.
+  await storage.transaction((tx) => tx.run(sql`set synchronous_commit = on`));
+  assert.deepEqual([await synchronous(true), await synchronous(false), await synchronous(true)], ['on', 'off', 'on']);
+});
+
 test('SQLite trips over a transaction that waits for a timer, and goes on', async (t) => {
   const storage = await openEngine('sqlite', t);
   let outlived = () => {};

@@ -26,7 +26,7 @@ export interface Storage extends Reader {
    * Runs `work` in one transaction and answers after the commit. It must not wait for the network or a timer.
    * On PostgreSQL a deadlock or a serialisation failure runs `work` again (at most 3 times), so it must keep its state inside.
    * With `durable: false` the commit need not wait for the disk: a machine that loses its power may lose it, together with
-   * everything after it up to the next durable one, never anything before. SQLite alone makes use of it.
+   * everything after it up to the next durable one, never anything before.
    */
   transaction<T>(work: (tx: Writer) => Promise<T>, options?: { durable: boolean }): Promise<T>;
   /** Row locks for what is claimed: ` for update skip locked` where the engine has it, nothing where one writer exists anyway. */
