@@ -83,7 +83,7 @@ async function write(storage: Storage, settlement: Settlement, repeats: string):
       insertAttempts(tx, settlement.results, repeats),
       writeParked(tx, settlement),
       release(tx, settlement),
-      ...settlement.lagging.map(({ lane, writes }) => writeLagging(tx, lane, writes, settlement.now)),
+      writeLagging(tx, settlement),
       countDeaths(tx, settlement),
       ...settlement.forget.map((id) => tx.run(sql`delete from parked where endpoint_id = ${id}`)),
     ]);
@@ -213,23 +213,28 @@ async function release(tx: Writer, { released, revive, positions, now }: Settlem
   ]);
 }
 
-async function writeLagging(tx: Writer, lane: Lane, { positions, ended, skips }: LagWrites, now: number): Promise<void> {
+/** In one statement for all lanes: eleven for each flush were the larger part of what ten hanging endpoints cost the others. */
+async function writeLagging(tx: Writer, { lagging, now }: Settlement): Promise<void> {
+  const ended = lagging.flatMap(({ lane, writes }) => writes.ended.map((id) => ({ id, lane: lane.number })));
+  const rows = lagging.flatMap(({ lane, writes }) =>
+    writes.positions.map(({ lag, position }) => [lag.endpointId, lane.number, position.settled, JSON.stringify(position.ahead), now]),
+  );
+  const skips = lagging.flatMap(({ lane, writes }) => writes.skips.map((skip) => ({ ...skip, lane: lane.number })));
   await Promise.all([
-    ...ended.map((id) => tx.run(sql`delete from endpoint_positions where endpoint_id = ${id} and lane = ${lane.number}`)),
+    // First: an endpoint that caught up may lag again by now.
+    ...ended.map(({ id, lane }) => tx.run(sql`delete from endpoint_positions where endpoint_id = ${id} and lane = ${lane}`)),
     tx.insertMany(
       'endpoint_positions',
       ['endpoint_id', 'lane', 'settled', 'ahead', 'since'],
-      positions.map(({ lag, position }) => [lag.endpointId, lane.number, position.settled, JSON.stringify(position.ahead), now]),
+      rows,
       'on conflict (endpoint_id, lane) do update set settled = excluded.settled, ahead = excluded.ahead',
     ),
-    ...skips.flatMap(({ endpointId, ranges, parked }) => [
-      tx.insertMany(
-        'skipped',
-        ['endpoint_id', 'lane', 'after_seq', 'through_seq', 'reason', 'at'],
-        ranges.map(([first, last]) => [endpointId, lane.number, first - 1, last, 'skipped', now]),
-        NOT_TWICE,
-      ),
-      deleteParked(tx, endpointId, lane.number, parked),
-    ]),
+    tx.insertMany(
+      'skipped',
+      ['endpoint_id', 'lane', 'after_seq', 'through_seq', 'reason', 'at'],
+      skips.flatMap(({ endpointId, lane, ranges }) => ranges.map(([first, last]) => [endpointId, lane, first - 1, last, 'skipped', now])),
+      NOT_TWICE,
+    ),
+    ...skips.map(({ endpointId, lane, parked }) => deleteParked(tx, endpointId, lane, parked)),
   ]);
 }
