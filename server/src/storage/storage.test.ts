@@ -5,7 +5,7 @@ import { eachEngine, openEngine } from '../../test/support/engines.ts';
 import { createCounters } from './counters.ts';
 import { migrate, migrations } from './migrate.ts';
 import { render, type Sql, sql, sqlList, sqlTable, sqlText } from './sql.ts';
-import { TransactionWaited } from './storage.ts';
+import { isDuplicate, TransactionWaited, type Writer } from './storage.ts';
 
 /** SQLite's rows have no prototype; what counts is their fields. */
 async function plain<T extends object>(row: Promise<T | undefined>): Promise<T | undefined> {
@@ -105,6 +105,35 @@ eachEngine('storage', (open) => {
       ),
       1,
     );
+  });
+
+  test('inserts values as they are, however they look', async (t) => {
+    const storage = await open(t);
+    const owners = ['', ' ', '"', '\\', '\\"', '{}', 'a,b', 'null', 'NULL', "it's", 'é\n\t€😀', '$1', null];
+    const rows = owners.map((owner, index) => [1_000 + index, owner, index - 1, Number.MAX_SAFE_INTEGER, 0]);
+    const columns = ['lane', 'owner', 'epoch', 'renewals', 'settled'];
+    const read = () =>
+      storage.all<{ owner: string | null; epoch: number }>(sql`select owner, epoch from lane_leases where lane >= 1000 order by lane`);
+    await storage.transaction((tx) => tx.insertMany('lane_leases', columns, rows));
+    assert.deepEqual(
+      (await read()).map(({ owner }) => owner),
+      owners,
+    );
+    const { renewals } = (await storage.first<{ renewals: number }>(sql`select renewals from lane_leases where lane = 1000`))!;
+    assert.equal(renewals, Number.MAX_SAFE_INTEGER);
+    const stray = (tx: Writer) => tx.insertMany('lane_leases', [...columns, 'colour'], [[2_000, null, 0, 0, 0, 'red']]);
+    await assert.rejects(storage.transaction(stray), /colour/);
+    const again = (tx: Writer) => tx.insertMany('lane_leases', columns, rows.slice(0, 1));
+    assert.ok(isDuplicate(await storage.transaction(again).catch((error: unknown) => error)));
+  });
+
+  test('statements given at once run in the order in which they are given', async (t) => {
+    const storage = await open(t);
+    const put = (value: number) => (tx: Writer) => tx.insertMany('counters', ['name', 'value'], [['a', value]], 'on conflict do nothing');
+    const raise = (value: number) => (tx: Writer) => tx.run(sql`update counters set value = value + ${value} where name = 'a'`);
+    // PostgreSQL is asked for the types of a table before the first insertion into it.
+    await storage.transaction((tx) => Promise.all([raise(1)(tx), put(10)(tx), raise(5)(tx), put(100)(tx)]));
+    assert.deepEqual(await plain(storage.first(sql`select value from counters where name = 'a'`)), { value: 15 });
   });
 
   test('counters never give an id twice, whoever asks at once', async (t) => {

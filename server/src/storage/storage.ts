@@ -15,7 +15,7 @@ export interface Writer extends Reader {
   run(query: Sql): Promise<number>;
   /**
    * Inserts many rows with one text: `insert into t (a, b)` + values + an optional `on conflict …` tail.
-   * SQLite repeats one prepared statement (no parsing, no limit of variables); PostgreSQL sends lists of values.
+   * SQLite repeats one prepared statement (no parsing, no limit of variables); PostgreSQL is given an array for each column.
    */
   insertMany(table: string, columns: readonly string[], rows: readonly (readonly SqlValue[])[], tail?: string): Promise<number>;
 }
@@ -80,6 +80,12 @@ export class TransactionWaited extends Error {
     super('a transaction waited for the network or a timer; do that before or after it');
     this.name = 'TransactionWaited';
   }
+}
+
+/** A row with this key is there already. SQLITE_CONSTRAINT_PRIMARYKEY is 1555 and _UNIQUE 2067; PostgreSQL's unique_violation is 23505. */
+export function isDuplicate(error: unknown): boolean {
+  const { errcode, code } = (error ?? {}) as { errcode?: unknown; code?: unknown };
+  return errcode === 1555 || errcode === 2067 || code === '23505';
 }
 
 /** SQLITE_FULL is 13; PostgreSQL's disk_full is 53100. */
