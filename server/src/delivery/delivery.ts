@@ -8,7 +8,7 @@ import { isDiskFull, type Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Vault } from '../vault/vault.ts';
 import { announce } from './channels/announce.ts';
-import { answerOf, parkAfter } from './channels/answers.ts';
+import { answerOf, isBrokenOff, parkAfter } from './channels/answers.ts';
 import { createAttendance } from './channels/attendance.ts';
 import { createBook } from './channels/book.ts';
 import { type Channel, createChannels, PARKED_MAX } from './channels/channels.ts';
@@ -106,12 +106,13 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   let nodes = 0;
   let onIdle: (() => void) | null = null;
 
-  const maySend = () => !stopping && !troubled && settler.unflushed < UNFLUSHED_MAX && monotonicMs() < ownership.sendUntil;
+  const maySend = () => !stopping && !troubled && settler.unflushed < UNFLUSHED_MAX && mayWrite();
+  const mayWrite = () => monotonicMs() < ownership.sendUntil;
 
   const book = createBook();
   const circuits = createCircuits({ storage, clock, raise: announce, onRaised, onTrouble });
   const channels = createChannels({
-    ...{ ...options, book, circuits, monotonicMs, maySend, onOutcome },
+    ...{ ...options, book, circuits, monotonicMs, maySend, mayWrite, onOutcome },
     lanesOwned: () => lanes.size,
     onHeld: (channel, job) => recorder.held(channel, job),
     onUnreached(channel) {
@@ -166,7 +167,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     if (channel.gone && job.replay) job.replay.drop();
     else if (channel.gone) recorder.drop(job, endpointId);
     // What was broken off says nothing of its receiver; the lane's next owner delivers it.
-    else if (job.lane.lost) job.replay?.drop();
+    else if (job.lane.lost || isBrokenOff(outcome)) job.replay?.drop();
     else {
       // What an address said that is not the endpoint's any more says nothing of the new one, which is tried at once.
       const { health, raised, costsAttempt } = current
