@@ -1,57 +1,12 @@
 /** A process that stands still while its connections are being opened, and wakes when its lease has ended. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer, type IncomingMessage } from 'node:http';
-import { type AddressInfo, connect, type Socket } from 'node:net';
-import { suite, type TestContext, test } from 'node:test';
+import { suite, test } from 'node:test';
 import { eachEngine, openEngine } from '../../test/support/engines.ts';
-import { SECOND_MS } from '../base/clock.ts';
+import { HOUR_MS, SECOND_MS } from '../base/clock.ts';
 import { sql } from '../storage/sql.ts';
 import { audit } from './audit/audit.ts';
+import { startHoldingProxy } from './sending/testing.ts';
 import { createWorld, POLICY, type Running, startReceiver } from './testing.ts';
-
-type HoldingProxy = { url: string; asked(count: number): Promise<void>; letGo(): void };
-
-/** An egress proxy that connects nobody until it is told to. */
-async function startHoldingProxy(t: TestContext): Promise<HoldingProxy> {
-  const sockets = new Set<Socket>();
-  const held: (() => void)[] = [];
-  const waiting: { count: number; resolve: () => void }[] = [];
-  let holding = true;
-  const server = createServer();
-  server.on('connect', (request: IncomingMessage, client: Socket) => {
-    sockets.add(client);
-    const go = () => {
-      const upstream = connect(Number(request.url!.split(':')[1]), '127.0.0.1', () => {
-        client.write('HTTP/1.1 200 Connection established\r\n\r\n');
-        client.pipe(upstream).pipe(client);
-      });
-      sockets.add(upstream);
-      for (const socket of [client, upstream]) socket.on('error', () => {});
-    };
-    if (!holding) return go();
-    held.push(go);
-    for (const { count, resolve } of waiting) if (held.length >= count) resolve();
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.after(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    asked: (count) =>
-      new Promise((resolve) => {
-        if (held.length >= count) resolve();
-        else waiting.push({ count, resolve });
-      }),
-    letGo() {
-      holding = false;
-      for (const go of held) go();
-    },
-  };
-}
 
 async function untilIdle(node: Running) {
   while (node.stats().underWay > 0) await new Promise(setImmediate);
@@ -64,7 +19,7 @@ eachEngine('a node that stood still', (open) => {
     const proxy = await startHoldingProxy(t);
     await world.endpoint(receiver.url);
     let monotonicMs = 0;
-    const node = await world.start({ monotonicMs: () => monotonicMs, policy: { ...POLICY, egressProxy: proxy.url } });
+    const node = await world.start({ monotonicMs: () => monotonicMs, heartbeatMs: HOUR_MS, policy: { ...POLICY, egressProxy: proxy.url } });
     node.wake(await world.append([1, 1, 1, 2, 3]));
     await proxy.asked(3);
     monotonicMs += 8 * SECOND_MS;
@@ -94,12 +49,12 @@ suite('a node that stood still beside another one', () => {
     let monotonicMs = 0;
     let otherMs = 0;
     const policy = { ...POLICY, egressProxy: proxy.url };
-    const one = await world.start({ nodeId: 'node_one', monotonicMs: () => monotonicMs, policy });
+    const one = await world.start({ nodeId: 'node_one', monotonicMs: () => monotonicMs, heartbeatMs: HOUR_MS, policy });
     const lanes = await world.append(Array.from({ length: 12 }, (_, item) => item));
     one.wake(lanes);
     await proxy.asked(12);
     monotonicMs += 8 * SECOND_MS;
-    const two = await world.start({ nodeId: 'node_two', monotonicMs: () => otherMs });
+    const two = await world.start({ nodeId: 'node_two', monotonicMs: () => otherMs, heartbeatMs: HOUR_MS });
     for (let beats = 0; beats < 8; beats += 1) {
       await two.tick();
       otherMs += SECOND_MS;

@@ -92,6 +92,8 @@ export function createChannels(options: {
   maySend: () => boolean;
   /** Asked just before a request is written: the lease may have ended while its connection was opened. */
   mayWrite: () => boolean;
+  /** The event is not to be sent any more. */
+  isWithdrawn: (event: LoggedEvent) => boolean;
   /** A job whose item waits for an older event: it is not sent now. */
   onHeld: (channel: Channel, job: Job) => void;
   /** The receiver cannot be reached, and nothing that could be tried is left. */
@@ -145,6 +147,7 @@ export function createChannels(options: {
     };
     function admit(job: Job): Admission {
       const { itemId } = job.event;
+      if (options.isWithdrawn(job.event)) return 'refuse';
       if (itemId === null || job.replay || !ordered()) return 'start';
       const head = book.head(job.lane.number, channel.endpoint.id, itemId);
       if (head === undefined || (job.parked && head === job.event.seq)) return 'start';

@@ -63,6 +63,7 @@ export function createReplays(options: {
   lanes: ReadonlyMap<number, Lane>;
   channels: Channels;
   maySend: () => boolean;
+  isWithdrawn: (event: LoggedEvent) => boolean;
   monotonicMs: () => number;
   onTrouble: (error: unknown) => void;
 }): Replays {
@@ -236,7 +237,7 @@ export function createReplays(options: {
         const event = events.get(waiting.seq);
         waiting.taken = true;
         const { attempts, sent } = waiting;
-        if (event && !event.erased) active.ready.push({ track, event, attempts, sent });
+        if (event && !event.erased && !options.isWithdrawn(event)) active.ready.push({ track, event, attempts, sent });
         else if (event) record(active, track, { lane: track.lane, event, sent, outcome: null, park: null });
         else {
           track.retries.delete(waiting.seq);
@@ -258,6 +259,7 @@ export function createReplays(options: {
     const { events, read: through } = await readSelected(storage, selection, range);
     track.read = through;
     for (const event of events) {
+      if (options.isWithdrawn(event)) continue;
       track.owed.add(event.seq);
       active.ready.push({ track, event, attempts: 0, sent: 0 });
     }

@@ -91,6 +91,10 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.finish(BROKEN_OFF);
   }
 
+  withhold() {
+    if (this.sentAt === 0 && !this.repeated) this.finish(BROKEN_OFF);
+  }
+
   onRequestStart(controller: Dispatcher.DispatchController) {
     this.controller = controller;
     this.sentAt = performance.now();

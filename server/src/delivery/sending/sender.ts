@@ -21,6 +21,8 @@ import { childTraceparent } from './tracing.ts';
 export type Sending = {
   /** Breaks it off. `done` follows at once. */
   abort(): void;
+  /** The same, unless it may have been written. */
+  withhold(): void;
 };
 
 export type Sender = {
