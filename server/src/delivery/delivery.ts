@@ -3,18 +3,19 @@ import type { Clock } from '../base/clock.ts';
 import { startLoop } from '../base/loop.ts';
 import { randomId } from '../base/random.ts';
 import type { AddressPolicy } from '../endpoints/addresses.ts';
-import { LANES } from '../events/log.ts';
+import { LANES, type LoggedEvent } from '../events/log.ts';
 import { isDiskFull, type Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Vault } from '../vault/vault.ts';
 import { announce } from './channels/announce.ts';
-import { answerOf, parkAfter } from './channels/answers.ts';
+import { answerOf, isBrokenOff, parkAfter } from './channels/answers.ts';
 import { createAttendance } from './channels/attendance.ts';
 import { createBook } from './channels/book.ts';
 import { type Channel, createChannels, PARKED_MAX } from './channels/channels.ts';
 import { createCircuits, type Raised } from './channels/circuits.ts';
 import { createDue } from './channels/due.ts';
 import { createProbing } from './channels/probing.ts';
+import { createWithdrawn } from './channels/withdrawn.ts';
 import { createCatchUp } from './lanes/catch-up.ts';
 import { createHints, readHint } from './lanes/hints.ts';
 import type { Job, Lane, Outcome, Result } from './lanes/lane.ts';
@@ -61,7 +62,7 @@ export type DeliveryStats = {
 export type Delivery = {
   /** Events were committed, in these lanes if given. Coalesced. */
   wake(lanes?: readonly number[]): void;
-  /** Erased items: what waits of them in this node's queues is not sent any more. */
+  /** Items that are being erased: nothing of them is sent any more. Other nodes learn of it by their heartbeats. */
   forgetItems(itemIds: ReadonlySet<number>): void;
   /** One heartbeat now, with all that it looks after: leases, configuration, lanes, what is due. */
   tick(): Promise<void>;
@@ -83,6 +84,8 @@ export type DeliveryOptions = {
   /** Of this node, kept over restarts: a node that returns has its lanes back at once. Random when absent. */
   nodeId?: string;
   deadlineMs?: number;
+  /** Between two heartbeats, {@link HEARTBEAT_MS} when absent. */
+  heartbeatMs?: number;
   /** Of one endpoint, {@link PARKED_MAX} when absent. */
   parkedMax?: number;
   random?: () => number;
@@ -106,12 +109,14 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   let nodes = 0;
   let onIdle: (() => void) | null = null;
 
-  const maySend = () => !stopping && !troubled && settler.unflushed < UNFLUSHED_MAX && monotonicMs() < ownership.sendUntil;
+  const maySend = () => !stopping && !troubled && settler.unflushed < UNFLUSHED_MAX && mayWrite();
+  const mayWrite = () => monotonicMs() < ownership.sendUntil;
 
   const book = createBook();
+  const isWithdrawn = (event: LoggedEvent) => withdrawn.has(event);
   const circuits = createCircuits({ storage, clock, raise: announce, onRaised, onTrouble });
   const channels = createChannels({
-    ...{ ...options, book, circuits, monotonicMs, maySend, onOutcome },
+    ...{ ...options, book, circuits, monotonicMs, maySend, mayWrite, isWithdrawn, onOutcome },
     lanesOwned: () => lanes.size,
     onHeld: (channel, job) => recorder.held(channel, job),
     onUnreached(channel) {
@@ -136,14 +141,18 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     channels,
     book,
     settler,
+    withdrawn: () => withdrawn,
     parkedMax: options.parkedMax ?? PARKED_MAX,
     due: () => due,
     onRelief: want,
   });
   const due = createDue({ storage, clock, lanes, channels, book, monotonicMs, mayClaim: maySend, ...recorder, onTrouble });
-  const probing = createProbing({ storage, clock, monotonicMs, lanes, channels, circuits, maySend, settler, recorder, onTrouble });
+  const probing = createProbing({
+    ...{ storage, clock, monotonicMs, lanes, channels, circuits, maySend, isWithdrawn, settler, recorder, onTrouble },
+  });
   const attendance = createAttendance({ lanes, channels, book, circuits, probing, settler, recorder, due, monotonicMs, want });
-  const replays = createReplays({ storage, clock, owner, lanes, channels, maySend, monotonicMs, onTrouble });
+  const replays = createReplays({ storage, clock, owner, lanes, channels, maySend, isWithdrawn, monotonicMs, onTrouble });
+  const withdrawn = createWithdrawn({ storage, lanes, channels, book, recorder, replays });
   const ownership = createOwnership({
     ...{ storage, log, leases, lanes, lanesMax: LANES, channels, book, monotonicMs, reload },
     mayAcquire: () => !stopping,
@@ -154,8 +163,9 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       await Promise.all([settler.flush(), replays.flush()]);
     },
     onTrouble,
-    async onRenewed({ healthVersion, nodes: count }) {
+    async onRenewed({ healthVersion, nodes: count, ...taken }) {
       nodes = count;
+      await withdrawn.follow(taken);
       if (healthVersion !== null) await circuits.refresh(healthVersion);
     },
   });
@@ -166,7 +176,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     if (channel.gone && job.replay) job.replay.drop();
     else if (channel.gone) recorder.drop(job, endpointId);
     // What was broken off says nothing of its receiver; the lane's next owner delivers it.
-    else if (job.lane.lost) job.replay?.drop();
+    else if (job.lane.lost || isBrokenOff(outcome)) job.replay?.drop();
     else {
       // What an address said that is not the endpoint's any more says nothing of the new one, which is tried at once.
       const { health, raised, costsAttempt } = current
@@ -215,9 +225,14 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     }
     for (const channel of channels.all()) channel.queue.kick();
     tail.hand();
+    // Not waited for: under load there is always something more to read, and the lease must not end meanwhile.
+    void read();
+    await replays.tend();
+  }
+
+  async function read() {
     await tail.read();
     await due.check();
-    await replays.tend();
   }
 
   function onRaised(raised: readonly Raised[]) {
@@ -253,7 +268,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   const heartbeat = startLoop({
     step: async () => {
       if (!stopping) await tick();
-      return { pauseMs: HEARTBEAT_MS };
+      return { pauseMs: options.heartbeatMs ?? HEARTBEAT_MS };
     },
     onError: onTrouble,
   });
@@ -280,16 +295,11 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       wake(moved ?? null);
       hints.moved(moved);
     },
-    forgetItems(itemIds) {
-      replays.forgetItems(itemIds);
-      for (const channel of channels.all()) {
-        const erased = channel.queue.take(({ event }) => event.itemId !== null && itemIds.has(event.itemId));
-        for (const job of erased) recorder.drop(job, channel.endpoint.id);
-      }
-      book.forgetItems(itemIds);
-      for (const channel of channels.all()) recorder.count(channel);
+    forgetItems: withdrawn.forgetItems,
+    async tick() {
+      await tick();
+      await read();
     },
-    tick,
     async stop(drainMs = DRAIN_MS) {
       stopping = true;
       tail.stop();

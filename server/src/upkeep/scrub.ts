@@ -6,7 +6,7 @@
 import { type Clock, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { type Loop, startLoop } from '../base/loop.ts';
 import type { Connector } from '../connectors/connector.ts';
-import { eraseEvents, findEventsOf, findTombstones, type Tombstone } from '../events/erase.ts';
+import { eraseEvents, findEventsOf, findTombstones, itemsBeingErased, raiseErasures, type Tombstone } from '../events/erase.ts';
 import { sql, sqlList } from '../storage/sql.ts';
 import type { Storage, Writer } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -94,15 +94,16 @@ export async function scrubOnce(services: ScrubServices): Promise<boolean> {
     await tx.run(
       sql`update erasures set state = 'done', work = null, finished_at = ${finishedAt} where id = ${claimed.id} and state = 'running'`,
     );
+    await raiseErasures(tx);
   });
   log.info({ erasure: claimed.id, ...counts, ms: finishedAt - claimed.requested_at }, 'erased');
   return true;
 }
 
-/** Whoever works at an erasure, each node has deliveries in hand that it must drop. */
+/** Each node has deliveries in hand that it must drop: this one now, and the others by their heartbeats. */
 async function forgetErased({ storage, onErased }: ScrubServices): Promise<void> {
-  const running = await storage.all<{ work: string }>(sql`select work from erasures where state = 'running'`);
-  if (running.length > 0) onErased(new Set(running.flatMap(({ work }) => (JSON.parse(work) as ItemWork[]).map(({ itemId }) => itemId))));
+  const itemIds = await itemsBeingErased(storage);
+  if (itemIds.size > 0) onErased(itemIds);
 }
 
 /** One look at the lane of an item, and what is found there, in one transaction with the new place. */
