@@ -23,6 +23,7 @@ import { createLeases } from './lanes/lease.ts';
 import { createOwnership } from './lanes/ownership.ts';
 import { createTail } from './lanes/tail.ts';
 import { createReplays } from './replay/engine.ts';
+import { createRest } from './rest.ts';
 import { createRecorder } from './settling/recorder.ts';
 import type { Place } from './settling/settle.ts';
 import { createSettler, UNFLUSHED_MAX } from './settling/settler.ts';
@@ -64,6 +65,11 @@ export type Delivery = {
   wake(lanes?: readonly number[]): void;
   /** Items that are being erased: nothing of them is sent any more. Other nodes learn of it by their heartbeats. */
   forgetItems(itemIds: ReadonlySet<number>): void;
+  /**
+   * For a test clock: ends when nothing of the application's deliveries can happen at this moment, and answers when something
+   * next can (epoch milliseconds), or null. Throws `Restless` where that takes too long.
+   */
+  rest(applicationId: string, signal: AbortSignal): Promise<number | null>;
   /** One heartbeat now, with all that it looks after: leases, configuration, lanes, what is due. */
   tick(): Promise<void>;
   /** Sends nothing new, lets what is under way end within `drainMs`, settles, and frees its lanes. */
@@ -91,6 +97,8 @@ export type DeliveryOptions = {
   random?: () => number;
   monotonicMs?: () => number;
   onAttempt?: (report: AttemptReport) => void;
+  /** The configuration was read again, because somebody has changed it. */
+  onConfiguration?: () => void;
 };
 
 export function startDelivery(options: DeliveryOptions): Delivery {
@@ -132,7 +140,10 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     ...{ storage, clock, owner, lanes, onSettled, onTrouble, before: circuits.flush },
     onLaneLost: () => ownership.renew(),
   });
-  const reload = () => attendance.reload();
+  const reload = async () => {
+    await attendance.reload();
+    options.onConfiguration?.();
+  };
   const want = (channel: Channel) => catchUp.want(channel);
   const catchUp = createCatchUp({ storage, channels, monotonicMs, reload, onTrouble });
   const tail = createTail({ storage, lanes, channels, monotonicMs, reload, onBehind: want, onTrouble });
@@ -191,6 +202,8 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       // Not before the queue has let go of this job: it is recorded, and would be closed once more in the name of another.
       if (raised.length > 0) queueMicrotask(() => attendance.tend(channel));
     }
+    // Its queue lets go of it when this has returned.
+    queueMicrotask(rest.stir);
     if (job.lane.leavingSince !== null) ownership.ended();
     if (stopping && underWay() <= 1) queueMicrotask(() => onIdle?.());
   }
@@ -211,6 +224,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     if (stopping) return;
     for (const channel of channels.all()) channel.queue.kick();
     void due.check();
+    rest.stir();
   }
 
   async function beat() {
@@ -246,8 +260,9 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   function onHint(payload: string) {
     const hint = readHint(payload, owner);
     if (!hint || stopping) return;
-    if (hint.kind === 'freed') void tick();
-    else wake(hint.lanes);
+    if (hint.kind === 'moved') return wake(hint.lanes);
+    if (hint.kind === 'due') due.note(0);
+    void tick();
   }
 
   function onTrouble(error: unknown) {
@@ -271,6 +286,20 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       return { pauseMs: options.heartbeatMs ?? HEARTBEAT_MS };
     },
     onError: onTrouble,
+  });
+
+  const rest = createRest({
+    ...{ storage, clock, lanes, channels, book, circuits, monotonicMs, others: () => lanes.size < LANES, stopped: () => stopping },
+    read() {
+      tail.askHeads();
+      return tail.read();
+    },
+    async beat() {
+      due.note(0);
+      hints.due();
+      await tick();
+      await read();
+    },
   });
 
   const underWay = () => [...channels.all()].reduce((sum, { queue }) => sum + queue.underWay, 0);
@@ -300,6 +329,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       await tick();
       await read();
     },
+    rest: rest.of,
     async stop(drainMs = DRAIN_MS) {
       stopping = true;
       tail.stop();

@@ -9,6 +9,8 @@ export type Queue = {
   /** Jobs that wait and are not parked (those are bounded by their claims). */
   readonly live: number;
   readonly size: number;
+  /** Of these, jobs that wait for the outcome of a parked one of their item. */
+  readonly held: number;
   readonly underWay: number;
   /** All of them: under way, then waiting. */
   jobs(): Iterable<Job>;
@@ -183,6 +185,9 @@ export function createQueue(options: {
     },
     get size() {
       return ready.length - first + chained + heldCount;
+    },
+    get held() {
+      return heldCount;
     },
     get underWay() {
       return underWay.size;
