@@ -5,7 +5,7 @@ import { sql } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
 import type { Vault } from '../vault/vault.ts';
 import type { AddressPolicy } from './addresses.ts';
-import { checkFields, checkTarget, type EndpointFields, orderedEvents, type Refused } from './fields.ts';
+import { checkChange, checkFields, checkTarget, type EndpointFields, orderedEvents, type Refused } from './fields.ts';
 import { forgiveFailures } from './health.ts';
 import type { Resolve } from './lookups.ts';
 import { issueSecret, type OpenSecret, openSecrets, ROTATION_OVERLAP_MS, readable } from './secrets.ts';
@@ -120,6 +120,9 @@ export async function updateEndpoint(
       url: change.url ?? before.url,
       events: orderedEvents(change.events ?? before.events),
     };
+    const hasCertificate = change.clientCertificate === undefined ? before.clientCertificate !== null : change.clientCertificate !== null;
+    const unfit = checkChange({ url: fields.url, hasCertificate }, change);
+    if (unfit) return unfit;
     const events = JSON.stringify(fields.events);
     const state = enabledState(row, change.enabled, now);
     await tx.run(
