@@ -133,7 +133,7 @@ export async function updateEndpoint(
     if (state.enabled > row.enabled) await forgiveFailures(tx, id);
     const columns = await changeColumns(tx, vault, { id, dataKeyId: row.data_key_id }, row, change);
     await writeSettings(tx, id, columns);
-    const endpoint = fromRow({ ...row, ...fields, ...state, ...columns, events, updated_at: now });
+    const endpoint = fromRow({ ...row, ...columns, ...fields, ...state, events, updated_at: now });
     await raiseConfiguration(tx);
     if (events !== row.events) await writeVersion(tx, storage, endpoint, true, now);
     return { outcome: 'updated', endpoint };
@@ -250,8 +250,12 @@ function fromRow(row: EndpointRow): Endpoint {
 }
 
 /** One that is off already keeps why and since when. */
-function enabledState(before: EnabledState, enabled: boolean | undefined, now: number): EnabledState {
-  if (enabled === undefined || enabled === (before.enabled === 1)) return before;
+function enabledState(row: EndpointRow, enabled: boolean | undefined, now: number): EnabledState {
+  if (enabled === undefined || enabled === (row.enabled === 1)) {
+    // These three alone: a whole row would take the place of what else is changed.
+    const { enabled: before, disabled_reason, disabled_at } = row;
+    return { enabled: before, disabled_reason, disabled_at };
+  }
   return enabled ? { enabled: 1, disabled_reason: null, disabled_at: null } : { enabled: 0, disabled_reason: 'owner', disabled_at: now };
 }
 
