@@ -21,6 +21,7 @@ import { createApi } from './http/api/app.ts';
 import { createConnect } from './http/connect/connect.ts';
 import { staticAssets } from './http/static/static.ts';
 import { createV2 } from './http/v2/app.ts';
+import { nextWork } from './items/refreshes.ts';
 import { type Observation, startObservation } from './observe.ts';
 import { refreshItem } from './refresh/connection.ts';
 import { advanceClock } from './refresh/test-clock.ts';
@@ -29,7 +30,7 @@ import { openServices, type Services } from './services.ts';
 import { sql } from './storage/sql.ts';
 import { lockFile } from './storage/sqlite.ts';
 import { eraseItem, eraseUser } from './upkeep/erasure.ts';
-import { startScrubbing } from './upkeep/scrub.ts';
+import { nextErasure, startScrubbing } from './upkeep/scrub.ts';
 import { startUpkeep } from './upkeep/upkeep.ts';
 
 /** Stopping takes at most this long in all; what is then under way is broken off, and done again by the next start. */
@@ -81,14 +82,20 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     const extension = (await options.extend?.({ localUrl, publicUrl, services })) ?? null;
     const watching = await startObservation(config, services, () => delivery);
     observation = watching;
-    delivery = startDelivery({ storage, vault, clock, policy, version: VERSION, log, nodeId: node.id, onAttempt: watching.onAttempt });
     const worker = startRefreshWorker(services);
+    const scrubbing = startScrubbing({ ...services, onErased: (itemIds) => delivery?.forgetItems(itemIds) });
+    delivery = startDelivery({
+      ...{ storage, vault, clock, policy, version: VERSION, log, nodeId: node.id, onAttempt: watching.onAttempt },
+      passengers: [
+        { moment: nextWork, seen: worker.tell },
+        { moment: nextErasure, seen: scrubbing.tell },
+      ],
+    });
     const upkeep = startUpkeep({
       ...services,
       retentionDays: config.retentionDays,
       auditSegment: (segment, ends, turn) => auditSegment(storage, segment, ends, turn),
     });
-    const scrubbing = startScrubbing({ ...services, onErased: (itemIds) => delivery?.forgetItems(itemIds) });
     const arrivals = createArrivals({ reader: storage });
     const state = { stopping: false };
 

@@ -35,36 +35,46 @@ export function openPostgres(url: string): Storage {
   pool.on('error', () => {});
   pool.on('connect', (client) => client.on('error', () => {}));
 
+  const counts = { statements: 0 };
+  const ask = (query: Sql) => {
+    counts.statements += 1;
+    return pool.query(statement(query));
+  };
+
   return {
     engine: 'postgres',
-    all: async <T>(query: Sql) => (await pool.query(statement(query))).rows as T[],
-    first: async <T>(query: Sql) => (await pool.query(statement(query))).rows[0] as T | undefined,
+    all: async <T>(query: Sql) => (await ask(query)).rows as T[],
+    first: async <T>(query: Sql) => (await ask(query)).rows[0] as T | undefined,
     transaction: async (work) => {
       for (let attempt = 1; ; attempt += 1) {
         const client = await pool.connect();
         let broken: Error | undefined;
         try {
           const begun = send(client, { text: 'begin' });
-          const [value] = await Promise.all([work(writer(client)), begun]);
+          const [value] = await Promise.all([work(writer(client, counts)), begun]);
           await send(client, { text: 'commit' });
           return value;
         } catch (error) {
           await client.query('rollback').catch((failure: Error) => {
             broken = failure;
           });
-          const code = (error as { code?: string }).code;
-          if (attempt < TRANSACTION_TRIES && code && RETRYABLE.has(code)) continue;
+          if (attempt < TRANSACTION_TRIES && isRetryable(error)) continue;
           throw error;
         } finally {
           client.release(broken);
         }
       }
     },
+    alone: {
+      first: async <T>(query: Sql) => (await again(() => ask(query))).rows[0] as T | undefined,
+      run: async (query) => (await again(() => ask(query))).rowCount ?? 0,
+    },
+    counts,
     shared: {
       presence: (options) => openPresence(url, CONNECT_TIMEOUT_MS, options),
       isAbsent,
       hint: async (channel, payload) => {
-        await pool.query(statement(sql`select pg_notify(${hintChannel(channel)}, ${payload})`));
+        await ask(sql`select pg_notify(${hintChannel(channel)}, ${payload})`);
       },
     },
     maintain: async (work) => {
@@ -76,6 +86,7 @@ export function openPostgres(url: string): Storage {
         try {
           await client.query(`set lock_timeout = ${MAINTENANCE_LOCK_TIMEOUT_MS}`);
           return await work(async (query) => {
+            counts.statements += 1;
             await client.query(statement(query));
           });
         } finally {
@@ -92,6 +103,20 @@ export function openPostgres(url: string): Storage {
     forUpdateSkipLocked: sql` for update skip locked`,
     close: () => pool.end(),
   };
+}
+
+function isRetryable(error: unknown): boolean {
+  return RETRYABLE.has((error as { code?: string }).code ?? '');
+}
+
+async function again<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (attempt === TRANSACTION_TRIES || !isRetryable(error)) throw error;
+    }
+  }
 }
 
 /** Texts of one place in the code are prepared once per connection under a name of their own. */
@@ -129,11 +154,15 @@ function send(client: pg.PoolClient, config: pg.QueryConfig): Promise<pg.QueryRe
   return client.query(config);
 }
 
-function writer(client: pg.PoolClient): Writer {
+function writer(client: pg.PoolClient, counts: { statements: number }): Writer {
+  const ask = (config: pg.QueryConfig) => {
+    counts.statements += 1;
+    return send(client, config);
+  };
   return {
-    all: async <T>(query: Sql) => (await send(client, statement(query))).rows as T[],
-    first: async <T>(query: Sql) => (await send(client, statement(query))).rows[0] as T | undefined,
-    run: async (query) => (await send(client, statement(query))).rowCount ?? 0,
+    all: async <T>(query: Sql) => (await ask(statement(query))).rows as T[],
+    first: async <T>(query: Sql) => (await ask(statement(query))).rows[0] as T | undefined,
+    run: async (query) => (await ask(statement(query))).rowCount ?? 0,
     insertMany: async (table, columns, rows, tail = '') => {
       const rowsPerStatement = Math.floor(PARAMETERS_PER_STATEMENT / columns.length);
       const sent: Promise<pg.QueryResult>[] = [];
@@ -143,7 +172,7 @@ function writer(client: pg.PoolClient): Writer {
         const values = chunk.map((row) => `(${row.map(() => `$${++parameter}`).join(',')})`).join(',');
         const text = `insert into ${table} (${columns.join(', ')}) values ${values} ${tail}`;
         const name = chunk.length <= ROWS_PREPARED_MAX ? nameOf(text) : undefined;
-        sent.push(send(client, { text, values: chunk.flat() as SqlValue[], ...(name ? { name } : {}) }));
+        sent.push(ask({ text, values: chunk.flat() as SqlValue[], ...(name ? { name } : {}) }));
       }
       let changes = 0;
       for (const { rowCount } of await Promise.all(sent)) changes += rowCount ?? 0;

@@ -64,6 +64,8 @@ export function createReplays(options: {
   channels: Channels;
   maySend: () => boolean;
   monotonicMs: () => number;
+  /** After the commit. */
+  onSettled: (replay: Replay, results: readonly ReplayResult[]) => void;
   onTrouble: (error: unknown) => void;
 }): Replays {
   const { storage, clock, lanes, channels } = options;
@@ -295,6 +297,7 @@ export function createReplays(options: {
       const now = clock.now();
       const over = await settleReplay(storage, { owner: options.owner, now, replay: active.replay, results, positions, finished });
       for (const { track, position } of positions) track.written = position;
+      options.onSettled(active.replay, results);
       if (over) active.halted = true;
     } catch (error) {
       active.results = results.concat(active.results);
