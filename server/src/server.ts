@@ -24,6 +24,7 @@ import type { ClockMove } from './http/api/services.ts';
 import { createConnect } from './http/connect/connect.ts';
 import { staticAssets } from './http/static/static.ts';
 import { createV2 } from './http/v2/app.ts';
+import { nextWork } from './items/refreshes.ts';
 import { type Observation, startObservation } from './observe.ts';
 import { refreshItem } from './refresh/connection.ts';
 import { type RefreshWorker, startRefreshWorker } from './refresh/worker.ts';
@@ -31,7 +32,7 @@ import { openServices, type Services } from './services.ts';
 import { sql } from './storage/sql.ts';
 import { lockFile } from './storage/sqlite.ts';
 import { eraseItem, eraseUser } from './upkeep/erasure.ts';
-import { startScrubbing } from './upkeep/scrub.ts';
+import { nextErasure, startScrubbing } from './upkeep/scrub.ts';
 import { startUpkeep } from './upkeep/upkeep.ts';
 
 /** Stopping takes at most this long in all; what is then under way is broken off, and done again by the next start. */
@@ -84,18 +85,22 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     const watching = await startObservation(config, services, () => delivery);
     observation = watching;
     const moving = new AbortController();
+    const worker = startRefreshWorker(services);
+    const scrubbing = startScrubbing({ ...services, onErased: (itemIds) => delivery?.forgetItems(itemIds) });
     delivery = startDelivery({
       ...{ storage, vault, clock, policy, version: VERSION, log, nodeId: node.id, onAttempt: watching.onAttempt },
       onConfiguration: granting(services, () => delivery!, moving.signal),
+      passengers: [
+        { moment: nextWork, seen: worker.tell },
+        { moment: nextErasure, seen: scrubbing.tell },
+      ],
     });
-    const worker = startRefreshWorker(services);
     const upkeep = startUpkeep({
       ...services,
       retentionDays: config.retentionDays,
       historyDays: config.historyDays,
       auditSegment: (segment, ends, turn) => auditSegment(storage, segment, ends, turn),
     });
-    const scrubbing = startScrubbing({ ...services, onErased: (itemIds) => delivery?.forgetItems(itemIds) });
     const arrivals = createArrivals({ reader: storage });
     const state = { stopping: false };
 

@@ -18,18 +18,22 @@ import { createProbing } from './channels/probing.ts';
 import { createWithdrawn } from './channels/withdrawn.ts';
 import { createCatchUp } from './lanes/catch-up.ts';
 import { createHints, readHint } from './lanes/hints.ts';
-import type { Job, Lane, Outcome, Result } from './lanes/lane.ts';
-import { createLeases } from './lanes/lease.ts';
+import type { Job, Lane, Outcome, Park, Result } from './lanes/lane.ts';
+import { createLeases, type Passenger } from './lanes/lease.ts';
 import { createOwnership } from './lanes/ownership.ts';
 import { createTail } from './lanes/tail.ts';
 import { createReplays } from './replay/engine.ts';
+import type { ReplayResult } from './replay/settle.ts';
 import { createRest } from './rest.ts';
 import { createRecorder } from './settling/recorder.ts';
 import type { Place } from './settling/settle.ts';
 import { createSettler, UNFLUSHED_MAX } from './settling/settler.ts';
 
-/** One statement a second when idle; also how soon another process's changes are noticed. */
-const HEARTBEAT_MS = 1_000;
+/**
+ * One statement each time, also when idle; and how soon another process's changes are noticed. What else an idle server
+ * asks, some eight statements a minute, has its place between this and one statement a second.
+ */
+const HEARTBEAT_MS = 1_200;
 /** What is under way at a stop may end within this time; then it is broken off, and sent again by the next start. */
 const DRAIN_MS = 2_000;
 
@@ -48,6 +52,9 @@ export type AttemptReport = {
   /** What becomes of a failure. */
   next: 'retry' | 'waiting' | 'dead' | null;
 } & Outcome;
+
+/** An attempt that is committed. */
+type Made = Pick<Job, 'event' | 'source' | 'sent'> & { endpointId: string; outcome: Outcome; park: Park | null };
 
 /** `lagging` counts pairs of an endpoint and a lane. */
 export type DeliveryStats = {
@@ -87,6 +94,8 @@ export type DeliveryOptions = {
   /** Of Pontage, for the user agent. */
   version: string;
   log: Log;
+  /** Asked along with each heartbeat. */
+  passengers?: readonly Passenger[];
   /** Of this node, kept over restarts: a node that returns has its lanes back at once. Random when absent. */
   nodeId?: string;
   deadlineMs?: number;
@@ -135,7 +144,14 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     onThirst: (channel) => catchUp.want(channel),
   });
   const hints = createHints({ storage, owner, others: () => nodes > 1 });
-  const leases = createLeases({ storage, owner, monotonicMs, onHint, onLost: () => ownership.doubt() });
+  const leases = createLeases({
+    storage,
+    owner,
+    monotonicMs,
+    passengers: options.passengers ?? [],
+    onHint,
+    onLost: () => ownership.doubt(),
+  });
   const settler = createSettler({
     ...{ storage, clock, owner, lanes, onSettled, onTrouble, before: circuits.flush },
     onLaneLost: () => ownership.renew(),
@@ -162,7 +178,9 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     ...{ storage, clock, monotonicMs, lanes, channels, circuits, maySend, isWithdrawn, settler, recorder, onTrouble },
   });
   const attendance = createAttendance({ lanes, channels, book, circuits, probing, settler, recorder, due, monotonicMs, want });
-  const replays = createReplays({ storage, clock, owner, lanes, channels, maySend, isWithdrawn, monotonicMs, onTrouble });
+  const replays = createReplays({
+    ...{ storage, clock, owner, lanes, channels, maySend, isWithdrawn, monotonicMs, onSettled: onReplayed, onTrouble },
+  });
   const withdrawn = createWithdrawn({ storage, lanes, channels, book, recorder, replays });
   const ownership = createOwnership({
     ...{ storage, log, leases, lanes, lanesMax: LANES, channels, book, monotonicMs, reload },
@@ -215,16 +233,23 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       if (!outcome) continue;
       if (outcome.failure === null) counts.delivered += 1;
       else counts.failed += 1;
-      if (!options.onAttempt) continue;
-      const { event, source } = job;
-      const named = { eventId: event.id, type: event.type, applicationId: event.applicationId, endpointId };
-      const { committedAt, traceparent: parent } = event;
-      options.onAttempt({ ...named, committedAt, parent, source, n: job.sent + 1, next: park?.state ?? null, ...outcome });
+      report({ event: job.event, source: job.source, sent: job.sent, endpointId, outcome, park });
     }
     if (stopping) return;
     for (const channel of channels.all()) channel.queue.kick();
     void due.check();
     rest.stir();
+  }
+
+  /** Replays are told and not counted: `stats` are of what the log owes. */
+  function onReplayed({ endpointId }: { endpointId: string }, results: readonly ReplayResult[]) {
+    for (const { outcome, ...result } of results) if (outcome) report({ ...result, endpointId, outcome, source: 'replay' });
+  }
+
+  function report({ event, source, sent, endpointId, outcome, park }: Made) {
+    const named = { eventId: event.id, type: event.type, applicationId: event.applicationId, endpointId };
+    const { committedAt, traceparent: parent } = event;
+    options.onAttempt?.({ ...named, committedAt, parent, source, n: sent + 1, next: park?.state ?? null, ...outcome });
   }
 
   async function beat() {

@@ -176,8 +176,8 @@ export async function forgetCredentials(tx: Writer, itemId: number, sealed: stri
 }
 
 /** Erases credentials of first connections that failed or were abandoned; answers how many. */
-export async function eraseExpiredCredentials(tx: Writer, now: number): Promise<number> {
-  return tx.run(sql`
+export async function eraseExpiredCredentials(writer: Pick<Writer, 'run'>, now: number): Promise<number> {
+  return writer.run(sql`
     update items set credentials = null, connector_state = null, credentials_expire_at = null, due_at = null
     where credentials_expire_at <= ${now} and connected_once = 0`);
 }

@@ -292,11 +292,13 @@ export async function bringRefreshesNearer(tx: Writer, applicationId: string, by
     where application_id = ${applicationId} and finished_at is null and running = 0`);
 }
 
-/** The next moment at which a refresh can be taken or an item falls due, real time; null when there is neither. One statement: it is all that an idle node asks. */
+/** The next moment at which a refresh can be taken or an item falls due, real time; null when there is neither. */
+export const nextWork = sql`
+  select min(work.at) as at from (
+    select min(run_at) as at from refreshes where finished_at is null union all select min(due_at) from items where due_at is not null
+  ) as work`;
+
 export async function nextWorkAt(reader: Reader): Promise<number | null> {
-  const row = await reader.first<{ at: number | null }>(sql`
-    select min(work.at) as at from (
-      select min(run_at) as at from refreshes where finished_at is null union all select min(due_at) from items where due_at is not null
-    ) as work`);
+  const row = await reader.first<{ at: number | null }>(nextWork);
   return row?.at ?? null;
 }

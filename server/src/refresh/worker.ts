@@ -16,14 +16,18 @@ const GATHER_MS = 5;
 /** A run that fails by a fault of ours is tried again after this, twice as long each time, so that no bank is asked for ever for nothing. */
 const RUN_AGAIN_MS = 30 * SECOND_MS;
 const RUN_AGAIN_MAX_MS = HOUR_MS;
-/** How late a request of another process (the command line) is seen. */
+/** How late a request of another process (the command line) is seen by a worker that nobody tells. */
 const POLL_MS = 1_000;
+/** One that is told asks for itself when it has heard nothing for so long: the heartbeat that tells it has stopped. */
+const SILENCE_MS = 5_000;
 /** A moment that is nearly there is waited for in one piece. */
 const SOONEST_MS = 10;
 
 export type RefreshWorker = {
   /** Something may be runnable now. */
   wake(): void;
+  /** Somebody has asked for {@link nextWork}: until the next time the worker need not. */
+  tell(nextWorkAt: number | null): void;
   /** No new runs; those under way have `graceMs` to end, then they are abandoned and run again after a restart. */
   stop(graceMs: number): Promise<void>;
 };
@@ -34,28 +38,39 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
   const endings = createEndings(storage);
   const ending = new AbortController();
   let gathering = false;
+  /** What was heard serves one step; what happens here is newer than it. */
+  let heard: { nextWorkAt: number | null } | null = null;
+  let mustAsk = true;
+  const wake = () => {
+    mustAsk = true;
+    loop.wake();
+  };
   const wakeSoon = () => {
     if (gathering) return;
     gathering = true;
     setTimeout(() => {
       gathering = false;
-      loop.wake();
+      wake();
     }, GATHER_MS);
   };
 
   const loop = startLoop({
     onError: (error) => log.error({ error }, 'refresh worker'),
     step: async () => {
-      const next = await nextWorkAt(storage);
-      const untilNext = next === null ? POLL_MS : next - clock.now();
-      if (untilNext > 0) return { pauseMs: Math.min(POLL_MS, Math.max(SOONEST_MS, untilNext)) };
+      const told = mustAsk ? null : heard;
+      heard = null;
+      mustAsk = false;
+      const next = told ? told.nextWorkAt : await nextWorkAt(storage);
+      const pauseMaxMs = told ? SILENCE_MS : POLL_MS;
+      const untilNext = next === null ? pauseMaxMs : next - clock.now();
+      if (untilNext > 0) return { pauseMs: Math.min(pauseMaxMs, Math.max(SOONEST_MS, untilNext)) };
       const due = await requestDue(services);
       const free = CONCURRENT_MAX - running.size;
       const claimed = free > 0 ? await claim(services, free) : [];
       for (const one of runTogether(services, claimed, endings, ending.signal)) {
         const run = one.finally(() => {
           running.delete(run);
-          if (running.size === 0) loop.wake();
+          if (running.size === 0) wake();
           else wakeSoon();
         });
         running.add(run);
@@ -67,7 +82,11 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
   });
 
   return {
-    wake: () => loop.wake(),
+    wake,
+    tell(nextWorkAt) {
+      heard = { nextWorkAt };
+      loop.wake();
+    },
     async stop(graceMs) {
       await loop.stop();
       const grace = setTimeout(() => ending.abort(new Error('the server stops')), graceMs);

@@ -136,6 +136,18 @@ eachEngine('storage', (open) => {
     assert.deepEqual(await plain(storage.first(sql`select value from counters where name = 'a'`)), { value: 15 });
   });
 
+  test('one statement alone is a transaction of its own, and every statement is counted', async (t) => {
+    const storage = await open(t);
+    const before = storage.counts.statements;
+    const row = await storage.alone.first<{ value: number }>(sql`update counters set value = 7 where name = 'items' returning value`);
+    assert.equal(row?.value, 7);
+    assert.equal(await storage.alone.run(sql`update counters set value = value + 1`), 3);
+    await assert.rejects(storage.alone.run(sql`insert into counters (name, value) values ('items', 0)`));
+    await storage.transaction((tx) => tx.run(sql`update counters set value = 0 where name = 'items'`));
+    assert.equal((await storage.first<{ value: number }>(sql`select value from counters where name = 'items'`))?.value, 0);
+    assert.equal(storage.counts.statements - before, 5);
+  });
+
   test('counters never give an id twice, whoever asks at once', async (t) => {
     const storage = await open(t);
     const nodes = [createCounters(storage), createCounters(storage)];

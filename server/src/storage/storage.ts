@@ -29,6 +29,10 @@ export interface Storage extends Reader {
    * everything after it up to the next durable one, never anything before.
    */
   transaction<T>(work: (tx: Writer) => Promise<T>, options?: { durable: boolean }): Promise<T>;
+  /** One statement that is a transaction of its own: PostgreSQL needs no `begin` and `commit` around it, which are two more. */
+  readonly alone: Pick<Writer, 'first' | 'run'>;
+  /** Of this process. `statements` has been given to the database, without those that only begin or end a transaction. */
+  readonly counts: { readonly statements: number };
   /** Row locks for what is claimed: ` for update skip locked` where the engine has it, nothing where one writer exists anyway. */
   readonly forUpdateSkipLocked: Sql;
   readonly forUpdate: Sql;

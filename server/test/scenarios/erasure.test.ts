@@ -19,7 +19,7 @@ import { sql, sqlText } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { eraseItem, eraseUser, findErasure } from '../../src/upkeep/erasure.ts';
-import { scrubAll } from '../../src/upkeep/scrub.ts';
+import { scrubAll, startScrubbing } from '../../src/upkeep/scrub.ts';
 import { eachEngine, freshTarget, openEngine } from '../support/engines.ts';
 import { APPLICATION, createWorld, USER } from '../support/world.ts';
 
@@ -217,6 +217,23 @@ eachEngine('an erased user', (open) => {
     }
     assert.deepEqual(forgotten, [itemId]);
     assert.equal((await findErasure(storage, APPLICATION, receipt!))!.state, 'done');
+  });
+
+  test('a server that is told that none runs asks no more, and one that is told of one begins', async (t) => {
+    const storage = await open(t);
+    const { world, scrub, itemId } = await plant(storage, birdBank([]));
+    const begun = Promise.withResolvers<ReadonlySet<number>>();
+    const before = storage.counts.statements;
+    const scrubbing = startScrubbing({ ...scrub, onErased: begun.resolve });
+    t.after(() => scrubbing.stop());
+    for (let round = 0; round < 50; round += 1) {
+      scrubbing.tell(null);
+      await new Promise(setImmediate);
+    }
+    assert.equal(storage.counts.statements - before, 1, 'its look at the start');
+    await eraseItem({ storage, vault: world.services.vault, now: world.clock.now() }, itemId);
+    scrubbing.tell(0);
+    assert.deepEqual([...(await begun.promise)], [itemId]);
   });
 
   test('has a receipt that only its application sees', async (t) => {

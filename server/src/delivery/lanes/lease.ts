@@ -4,7 +4,7 @@
  * a heartbeat that finds no row has lost everything, and one that finds it has lost nothing.
  */
 import { randomId } from '../../base/random.ts';
-import { sql, sqlList } from '../../storage/sql.ts';
+import { type Sql, sql, sqlList } from '../../storage/sql.ts';
 import type { Presence, Storage, Writer } from '../../storage/storage.ts';
 import { CHANNEL, writeHint } from './hints.ts';
 import { type LaneState, look, type Node, planLanes, type Sightings, silenceOf } from './sharing.ts';
@@ -41,7 +41,21 @@ export type Leases = {
   abandon(): Promise<void>;
 };
 
-type BeatRow = { version: number | null; erasures: number | null; oldest: number | null; health: number; lanes: string; nodes: string };
+/**
+ * What another part of the server would ask once a second itself: `moment` is a statement that answers one number or null,
+ * and travels with the heartbeat's own.
+ */
+export type Passenger = { moment: Sql; seen: (moment: number | null) => void };
+
+type BeatRow = {
+  version: number | null;
+  erasures: number | null;
+  oldest: number | null;
+  health: number;
+  lanes: string;
+  nodes: string;
+  moments: string;
+};
 const NOTHING: Renewal = {
   ...{ lanes: [], configurationVersion: null, healthVersion: null, erasures: null, oldestSegment: null },
   ...{ give: [], nodes: 0 },
@@ -52,10 +66,12 @@ export function createLeases(options: {
   storage: Storage;
   owner: string;
   monotonicMs: () => number;
+  passengers?: readonly Passenger[];
   onHint?: (payload: string) => void;
   onLost?: () => void;
 }): Leases {
-  const { storage, owner, monotonicMs } = options;
+  const { storage, owner, monotonicMs, passengers = [] } = options;
+  const moments = passengers.reduce((all, { moment }) => sql`${all} || ' ' || coalesce(cast((${moment}) as text), '-')`, sql`''`);
   const life = randomId('life');
   const presence: Presence | null =
     storage.shared?.presence({
@@ -72,17 +88,16 @@ export function createLeases(options: {
   /** Undefined: this node does not take part, or was taken for dead. Subqueries see the moment at which the statement began. */
   async function beat(): Promise<BeatRow | undefined> {
     const present = presence?.held ? 1 : 0;
-    return storage.transaction((tx) =>
-      tx.first<BeatRow>(
-        sql`update nodes set beats = beats + 1, present = ${present} where id = ${owner} and life = ${life}
-            returning (select c.version from configuration c) as version,
-              (select c.erasures from configuration c) as erasures,
-              (select min(s.segment) from segments s where s.frozen_at is null) as oldest,
-              (select cast(coalesce(sum(e.revision), 0) as bigint) from endpoint_health e) as health,
-              (select string_agg(cast(l.lane as text) || ' ' || l.epoch || ' ' || h.head || ' ' || coalesce(l.owner, ''), ',')
-                from lane_leases l join lane_heads h on h.lane = l.lane) as lanes,
-              (select string_agg(n.id || ' ' || n.life || ' ' || n.beats || ' ' || n.present, ',') from nodes n) as nodes`,
-      ),
+    return storage.alone.first<BeatRow>(
+      sql`update nodes set beats = beats + 1, present = ${present} where id = ${owner} and life = ${life}
+          returning (select c.version from configuration c) as version,
+            (select c.erasures from configuration c) as erasures,
+            (select min(s.segment) from segments s where s.frozen_at is null) as oldest,
+            (select cast(coalesce(sum(e.revision), 0) as bigint) from endpoint_health e) as health,
+            (select string_agg(cast(l.lane as text) || ' ' || l.epoch || ' ' || h.head || ' ' || coalesce(l.owner, ''), ',')
+              from lane_leases l join lane_heads h on h.lane = l.lane) as lanes,
+            (select string_agg(n.id || ' ' || n.life || ' ' || n.beats || ' ' || n.present, ',') from nodes n) as nodes,
+            ${moments} as moments`,
     );
   }
 
@@ -136,6 +151,8 @@ export function createLeases(options: {
         lanes = [];
         return NOTHING;
       }
+      const seen = row.moments.split(' ').slice(1);
+      for (const [index, passenger] of passengers.entries()) passenger.seen(seen[index] === '-' ? null : Number(seen[index]));
       nodes = parseNodes(row.nodes);
       lanes = parseLanes(row.lanes);
       sightings = look(sightings, nodes, monotonicMs());

@@ -67,6 +67,8 @@ export function createReplays(options: {
   maySend: () => boolean;
   isWithdrawn: (event: LoggedEvent) => boolean;
   monotonicMs: () => number;
+  /** After the commit. */
+  onSettled: (replay: Replay, results: readonly ReplayResult[]) => void;
   onTrouble: (error: unknown) => void;
 }): Replays {
   const { storage, clock, lanes, channels } = options;
@@ -313,6 +315,7 @@ export function createReplays(options: {
       const now = clock.now();
       const over = await settleReplay(storage, { owner: options.owner, now, replay: active.replay, results, positions, finished });
       for (const { track, position } of positions) track.written = position;
+      options.onSettled(active.replay, results);
       if (over) active.halted = true;
     } catch (error) {
       active.results = results.map((result): ReplayResult => ({ ...result, repeated: true })).concat(active.results);
