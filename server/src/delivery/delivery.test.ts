@@ -433,6 +433,7 @@ eachEngine('delivery', (open) => {
         released: [],
         revive: [],
         forget: [],
+        repeated: false,
       });
     await assert.rejects(write('node_one', old), LaneLost);
     assert.equal(await settledSum(world), 0);

@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eachEngine, openEngine } from '../../test/support/engines.ts';
 import { HOUR_MS, SECOND_MS } from '../base/clock.ts';
+import { updateEndpoint } from '../endpoints/endpoints.ts';
 import { sql, sqlText } from '../storage/sql.ts';
-import { isDiskFull } from '../storage/storage.ts';
+import { isDiskFull, type Storage } from '../storage/storage.ts';
 import { audit } from './audit/audit.ts';
-import { createWorld, startReceiver } from './testing.ts';
+import { createWorld, POLICY, startReceiver } from './testing.ts';
 
 const range = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);
 
@@ -75,6 +76,42 @@ eachEngine('a clock that jumps', (open) => {
     assert.equal(new Set(receiver.seqs()).size, 9);
     const endpoint = await world.storage.first<{ enabled: number }>(sql`select enabled from endpoints`);
     assert.equal(endpoint!.enabled, 1);
+    assert.deepEqual((await audit(world.storage, { from: 0 })).faults, []);
+  });
+});
+
+eachEngine('a commit that was not heard of', (open) => {
+  test('is written again, and what died in it is counted once', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const receiver = await startReceiver(t, (_, response) => response.writeHead(500).end());
+    const { endpoint } = await world.endpoint(receiver.url);
+    await updateEndpoint({ ...world, now: 0 }, endpoint.id, { retryDelaysMs: [SECOND_MS] }, POLICY);
+    const deaths = async () =>
+      (await world.storage.first<{ deaths: number | null }>(sql`select cast(sum(deaths) as bigint) as deaths from dead_minutes`))?.deaths ??
+      0;
+    let unheard = false;
+    const storage: Storage = {
+      ...world.storage,
+      async transaction(work) {
+        const answer = await world.storage.transaction(work);
+        if (unheard || (await deaths()) === 0) return answer;
+        unheard = true;
+        throw new Error('the connection ended before the answer came');
+      },
+    };
+    const node = await world.start({ storage });
+    await world.append(range(3));
+    node.wake();
+    await node.settled(3);
+    world.clock.advance(2 * SECOND_MS);
+    await node.tick();
+    while (node.reports.length < 6) {
+      await node.tick();
+      await new Promise(setImmediate);
+    }
+    assert.equal(unheard, true);
+    assert.equal(await deaths(), 3);
+    assert.equal(receiver.received.length, 6);
     assert.deepEqual((await audit(world.storage, { from: 0 })).faults, []);
   });
 });

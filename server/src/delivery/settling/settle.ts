@@ -6,7 +6,7 @@ import type { SqlValue } from '../../storage/sql.ts';
 import { sql, sqlList } from '../../storage/sql.ts';
 import type { Storage, Writer } from '../../storage/storage.ts';
 import type { LagWrites } from '../lanes/lagging.ts';
-import type { Lane, Result } from '../lanes/lane.ts';
+import type { Job, Lane, Result } from '../lanes/lane.ts';
 
 export type Settlement = {
   owner: string;
@@ -21,6 +21,8 @@ export type Settlement = {
   revive: readonly string[];
   /** Deleted endpoints: nothing of theirs stays parked. */
   forget: readonly string[];
+  /** Some of it was written before, and nobody knows whether that was committed. */
+  repeated: boolean;
 };
 
 export type Place = { lane: Lane; endpointId: string; seq: number };
@@ -68,11 +70,12 @@ export async function settle(storage: Storage, settlement: Settlement): Promise<
 async function write(storage: Storage, settlement: Settlement): Promise<void> {
   await storage.transaction(async (tx) => {
     await fence(tx, settlement);
+    const deaths = await deathsOf(tx, settlement);
     await insertAttempts(tx, settlement.results);
     await writeParked(tx, settlement);
     await release(tx, settlement);
     for (const { lane, writes } of settlement.lagging) await writeLagging(tx, lane, writes, settlement.now);
-    await countDeaths(tx, settlement);
+    if (deaths.size > 0) await countDead(tx, settlement.now, deaths);
     for (const id of settlement.forget) await tx.run(sql`delete from parked where endpoint_id = ${id}`);
   });
 }
@@ -129,12 +132,22 @@ async function insertAttempts(tx: Writer, results: readonly Result[]): Promise<v
 }
 
 /** For the operators, who are told by the minute. What tells them makes no further noise when it dies itself. */
-async function countDeaths(tx: Writer, { results, now }: Settlement): Promise<void> {
+async function deathsOf(tx: Writer, { results, repeated }: Settlement): Promise<Map<string, number>> {
   const deaths = new Map<string, number>();
   for (const { job, endpointId, park } of results) {
-    if (park?.state === 'dead' && !isOperational(job.event.type)) deaths.set(endpointId, (deaths.get(endpointId) ?? 0) + 1);
+    if (park?.state !== 'dead' || isOperational(job.event.type)) continue;
+    if (repeated && (await isDead(tx, endpointId, job))) continue;
+    deaths.set(endpointId, (deaths.get(endpointId) ?? 0) + 1);
   }
-  if (deaths.size > 0) await countDead(tx, now, deaths);
+  return deaths;
+}
+
+/** Then it was counted with the row. */
+async function isDead(tx: Writer, endpointId: string, { lane, event }: Job): Promise<boolean> {
+  const row = await tx.first(
+    sql`select seq from parked where endpoint_id = ${endpointId} and lane = ${lane.number} and seq = ${event.seq} and replay_id = '' and state = 'dead'`,
+  );
+  return row !== undefined;
 }
 
 /** To a hundredth of a millisecond. */
