@@ -115,3 +115,39 @@ eachEngine('a commit that was not heard of', (open) => {
     assert.deepEqual((await audit(world.storage, { from: 0 })).faults, []);
   });
 });
+
+eachEngine('a database that fails while a node takes its lanes', (open) => {
+  for (const when of ['they are read', 'their commit is answered'] as const) {
+    test(`before ${when}: it has them all the same when the database is back`, async (t) => {
+      const world = await createWorld(await open(t), t);
+      const receiver = await startReceiver(t);
+      await world.endpoint(receiver.url);
+      await world.append(range(80));
+      const taken = async () =>
+        (await world.storage.first<{ lanes: number }>(sql`select count(*) as lanes from lane_leases where owner is not null`))!.lanes > 0;
+      let failed = false;
+      const fail = () => {
+        failed = true;
+        throw new Error('the database is away');
+      };
+      const storage: Storage = {
+        ...world.storage,
+        async all(query) {
+          if (when === 'they are read' && !failed && (await taken())) fail();
+          return world.storage.all(query);
+        },
+        async transaction(work) {
+          const answer = await world.storage.transaction(work);
+          if (when === 'their commit is answered' && !failed && (await taken())) fail();
+          return answer;
+        },
+      };
+      const node = await world.start({ storage });
+      assert.equal(failed, true);
+      for (let beats = 0; beats < 5; beats += 1) await node.tick();
+      assert.equal(node.stats().lanes, 64);
+      await node.settled(80);
+      assert.equal(receiver.received.length, 80);
+    });
+  }
+});
