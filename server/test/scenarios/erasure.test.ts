@@ -222,18 +222,22 @@ eachEngine('an erased user', (open) => {
   test('a server that is told that none runs asks no more, and one that is told of one begins', async (t) => {
     const storage = await open(t);
     const { world, scrub, itemId } = await plant(storage, birdBank([]));
-    const begun = Promise.withResolvers<ReadonlySet<number>>();
+    const dropped: number[] = [];
     const before = storage.counts.statements;
-    const scrubbing = startScrubbing({ ...scrub, onErased: begun.resolve });
+    const scrubbing = startScrubbing({ ...scrub, onErased: (itemIds) => dropped.push(...itemIds) });
     t.after(() => scrubbing.stop());
-    for (let round = 0; round < 50; round += 1) {
+    // Each turn is a read of ours: PostgreSQL answers those of the server meanwhile.
+    const turn = () => storage.first(sql`select one from configuration`).then(() => new Promise(setImmediate));
+    for (let tell = 0; tell < 50; tell += 1) {
       scrubbing.tell(null);
-      await new Promise(setImmediate);
+      await turn();
     }
-    assert.equal(storage.counts.statements - before, 1, 'its look at the start');
+    assert.equal(storage.counts.statements - before, 51, 'its look at the start, and ours');
     await eraseItem({ storage, vault: world.services.vault, now: world.clock.now() }, itemId);
     scrubbing.tell(0);
-    assert.deepEqual([...(await begun.promise)], [itemId]);
+    // A fraction of the minute after which it looks for itself.
+    for (let turns = 0; turns < 20_000 && dropped.length === 0; turns += 1) await turn();
+    assert.equal(dropped[0], itemId);
   });
 
   test('has a receipt that only its application sees', async (t) => {
