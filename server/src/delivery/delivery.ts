@@ -214,7 +214,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     if (stopping) return;
     for (const channel of channels.all()) channel.queue.kick();
     void due.check();
-    rest.stir();
+    if (results.length + released.length > 0) rest.stir();
   }
 
   async function beat() {
