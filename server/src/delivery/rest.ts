@@ -26,8 +26,8 @@ export class Restless extends Error {}
 export type Rest = {
   /** Resolves with the next moment at which something can happen (epoch milliseconds), or null. Throws {@link Restless}. */
   of(applicationId: string, signal: AbortSignal): Promise<number | null>;
-  /** Something has come of a delivery: whoever waits looks again. */
-  stir(): void;
+  /** Something has come of a delivery of the application: who waits for it looks again. */
+  stir(applicationId: string): void;
 };
 
 export function createRest(options: {
@@ -48,7 +48,8 @@ export function createRest(options: {
 }): Rest {
   const { storage, clock, lanes, channels, book, circuits } = options;
   let waiting: (() => void)[] = [];
-  let stirs = 0;
+  /** Of the applications that were ever waited for; others' traffic keeps nobody from rest. */
+  const stirs = new Map<string, number>();
 
   const channelsOf = (applicationId: string) => [...channels.all()].filter(({ endpoint }) => endpoint.applicationId === applicationId);
   const isBehind = ({ lags }: Channel) => [...lags.values()].some((lag) => !lag.following && lag.read < lag.lane.handed);
@@ -73,20 +74,21 @@ export function createRest(options: {
 
   async function of(applicationId: string, signal: AbortSignal): Promise<number | null> {
     const until = options.monotonicMs() + REST_MAX_MS;
+    stirs.set(applicationId, stirs.get(applicationId) ?? 0);
     // Once: what happens after that is read by the heartbeat.
     await options.read();
     for (;;) {
       signal.throwIfAborted();
-      const before = stirs;
+      const before = stirs.get(applicationId);
       if (isStill(applicationId)) {
         if (!options.others() && channelsOf(applicationId).every(isWell)) return null;
         await options.beat();
         const next = await look(applicationId);
         // What has come meanwhile may be newer than what was read.
-        if (next !== 'now' && stirs === before && isStill(applicationId)) return next;
+        if (next !== 'now' && stirs.get(applicationId) === before && isStill(applicationId)) return next;
       }
       if (options.stopped() || options.monotonicMs() > until) throw new Restless('deliveries did not come to rest');
-      if (stirs === before) await stirred();
+      if (stirs.get(applicationId) === before) await stirred();
     }
   }
 
@@ -146,11 +148,16 @@ export function createRest(options: {
 
   return {
     of,
-    stir() {
-      stirs += 1;
-      const woken = waiting;
-      waiting = [];
-      for (const wake of woken) wake();
+    stir(applicationId) {
+      const count = stirs.get(applicationId);
+      if (count === undefined) return;
+      stirs.set(applicationId, count + 1);
+      // The queue lets go of a job when its outcome has been dealt with.
+      queueMicrotask(() => {
+        const woken = waiting;
+        waiting = [];
+        for (const wake of woken) wake();
+      });
     },
   };
 }
