@@ -1,7 +1,7 @@
 /** How many statements refreshes cost: from the request of the scheduler, or of a caller, to the commit. */
 
 import type { RefreshServices } from '../../src/refresh/run.ts';
-import { CONCURRENT_MAX, runApplication } from '../../src/refresh/worker.ts';
+import { CONCURRENT_MAX, runPass } from '../../src/refresh/worker.ts';
 import type { Storage, Writer } from '../../src/storage/storage.ts';
 import type { Figure } from '../figures.ts';
 import type { BenchBank } from './bank.ts';
@@ -40,8 +40,8 @@ export async function measureStatements(
 async function countedRun(services: RefreshServices, items: readonly number[]): Promise<number> {
   await request(services.storage, items, 'incremental');
   const { storage, counts } = countingStorage(services.storage);
-  await runApplication({ ...services, storage }, APPLICATION, new AbortController().signal);
-  // The last look, which finds nothing more to run, is made once for however many there were.
+  const ran = await runPass({ ...services, storage }, APPLICATION, new AbortController().signal);
+  if (ran !== items.length) throw new Error(`${ran} of ${items.length} refreshes ran`);
   return (counts.reads + counts.writes) / items.length;
 }
 

@@ -220,8 +220,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       // Not before the queue has let go of this job: it is recorded, and would be closed once more in the name of another.
       if (raised.length > 0) queueMicrotask(() => attendance.tend(channel));
     }
-    // Its queue lets go of it when this has returned.
-    queueMicrotask(rest.stir);
+    rest.stir(channel.endpoint.applicationId);
     if (job.lane.leavingSince !== null) ownership.ended();
     if (stopping && underWay() <= 1) queueMicrotask(() => onIdle?.());
   }
@@ -238,7 +237,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     if (stopping) return;
     for (const channel of channels.all()) channel.queue.kick();
     void due.check();
-    rest.stir();
+    for (const { job } of results) rest.stir(job.event.applicationId);
   }
 
   /** Replays are told and not counted: `stats` are of what the log owes. */

@@ -26,8 +26,8 @@ export class Restless extends Error {}
 export type Rest = {
   /** Resolves with the next moment at which something can happen (epoch milliseconds), or null. Throws {@link Restless}. */
   of(applicationId: string, signal: AbortSignal): Promise<number | null>;
-  /** Something has come of a delivery: whoever waits looks again. */
-  stir(): void;
+  /** Something has come of a delivery of the application: who waits for it looks again. */
+  stir(applicationId: string): void;
 };
 
 export function createRest(options: {
@@ -48,6 +48,8 @@ export function createRest(options: {
 }): Rest {
   const { storage, clock, lanes, channels, book, circuits } = options;
   let waiting: (() => void)[] = [];
+  /** Of the applications that were ever waited for; others' traffic keeps nobody from rest. */
+  const stirs = new Map<string, number>();
 
   const channelsOf = (applicationId: string) => [...channels.all()].filter(({ endpoint }) => endpoint.applicationId === applicationId);
   const isBehind = ({ lags }: Channel) => [...lags.values()].some((lag) => !lag.following && lag.read < lag.lane.handed);
@@ -68,29 +70,30 @@ export function createRest(options: {
 
   const isUnread = (applicationId: string) =>
     [...lanes.values()].some(({ pending }) => pending.some((event) => event.applicationId === applicationId));
+  const isStill = (applicationId: string) => !isUnread(applicationId) && !channelsOf(applicationId).some(isBusy);
 
   async function of(applicationId: string, signal: AbortSignal): Promise<number | null> {
     const until = options.monotonicMs() + REST_MAX_MS;
+    stirs.set(applicationId, stirs.get(applicationId) ?? 0);
     // Once: what happens after that is read by the heartbeat.
     await options.read();
     for (;;) {
       signal.throwIfAborted();
-      const mine = channelsOf(applicationId);
-      if (!isUnread(applicationId) && !mine.some(isBusy)) {
-        if (mine.every(isWell) && !options.others()) return null;
+      const before = stirs.get(applicationId);
+      if (isStill(applicationId)) {
+        if (!options.others() && channelsOf(applicationId).every(isWell)) return null;
         await options.beat();
         const next = await look(applicationId);
-        if (next !== 'now') return next;
+        // What has come meanwhile may be newer than what was read.
+        if (next !== 'now' && stirs.get(applicationId) === before && isStill(applicationId)) return next;
       }
       if (options.stopped() || options.monotonicMs() > until) throw new Restless('deliveries did not come to rest');
-      await stirred();
+      if (stirs.get(applicationId) === before) await stirred();
     }
   }
 
   /** By what is written, so for the lanes of all nodes. */
   async function look(applicationId: string): Promise<number | null | 'now'> {
-    const mine = channelsOf(applicationId);
-    if (isUnread(applicationId) || mine.some(isBusy)) return 'now';
     const parked = await storage.all<{ endpoint_id: string; due_at: number | null }>(
       sql`select p.endpoint_id, min(p.due_at) as due_at from parked p join endpoints e on e.id = p.endpoint_id
           where e.application_id = ${applicationId} and p.state <> 'dead' and p.replay_id = '' group by p.endpoint_id`,
@@ -99,7 +102,7 @@ export function createRest(options: {
     if (elsewhere.unsettled) return 'now';
     const dueAt = new Map(parked.map((row) => [row.endpoint_id, row.due_at]));
     const moments: number[] = [];
-    for (const channel of mine) {
+    for (const channel of channelsOf(applicationId)) {
       const { id } = channel.endpoint;
       if (!channel.enabled) continue;
       const behind = isBehind(channel) || elsewhere.behind.has(id);
@@ -145,10 +148,16 @@ export function createRest(options: {
 
   return {
     of,
-    stir() {
-      const woken = waiting;
-      waiting = [];
-      for (const wake of woken) wake();
+    stir(applicationId) {
+      const count = stirs.get(applicationId);
+      if (count === undefined) return;
+      stirs.set(applicationId, count + 1);
+      // The queue lets go of a job when its outcome has been dealt with.
+      queueMicrotask(() => {
+        const woken = waiting;
+        waiting = [];
+        for (const wake of woken) wake();
+      });
     },
   };
 }

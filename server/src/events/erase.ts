@@ -32,13 +32,15 @@ export async function findTombstones(
   );
 }
 
-/**
- * Items whose erasure is under way: until it has come to them, their events stand in the log as they were. `work` is what
- * the erasure writes about each of its items.
- */
-export async function itemsBeingErased(reader: Reader): Promise<ReadonlySet<number>> {
+/** Of each erasure that is under way, its items; `work` is what the erasure writes about each of them. */
+export async function erasuresUnderWay(reader: Reader): Promise<number[][]> {
   const running = await reader.all<{ work: string }>(sql`select work from erasures where state = 'running'`);
-  return new Set(running.flatMap(({ work }) => (JSON.parse(work) as { itemId: number }[]).map(({ itemId }) => itemId)));
+  return running.map(({ work }) => (JSON.parse(work) as { itemId: number }[]).map(({ itemId }) => itemId));
+}
+
+/** Items whose erasure is under way: until it has come to them, their events stand in the log as they were. */
+export async function itemsBeingErased(reader: Reader): Promise<ReadonlySet<number>> {
+  return new Set((await erasuresUnderWay(reader)).flat());
 }
 
 /** In the transaction with which an erasure begins or ends: every running server looks at `itemsBeingErased` within a second. */

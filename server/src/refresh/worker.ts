@@ -135,12 +135,7 @@ function claim(services: RefreshServices, limit: number, applicationId?: string)
   );
 }
 
-/** Runs everything of an application that can run now, to its end; for the test clock, beside or without a server's worker. */
-export async function runApplication(services: RefreshServices, applicationId: string, signal: AbortSignal): Promise<void> {
-  while ((await runPass(services, applicationId, signal)) > 0);
-}
-
-/** What of the application is due and can be claimed now, to its end; answers how much that was. */
+/** What of an application is due and can be claimed now, to its end; answers how much that was. For the test clock, beside or without a server's worker. */
 export async function runPass(services: RefreshServices, applicationId: string, signal: AbortSignal): Promise<number> {
   const due = await requestDue(services, applicationId);
   const claimed = await claim(services, CONCURRENT_MAX, applicationId);

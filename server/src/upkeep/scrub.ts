@@ -6,7 +6,7 @@
 import { type Clock, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { type Loop, startLoop } from '../base/loop.ts';
 import type { Connector } from '../connectors/connector.ts';
-import { eraseEvents, findEventsOf, findTombstones, itemsBeingErased, raiseErasures, type Tombstone } from '../events/erase.ts';
+import { eraseEvents, erasuresUnderWay, findEventsOf, findTombstones, raiseErasures, type Tombstone } from '../events/erase.ts';
 import { sql, sqlList } from '../storage/sql.ts';
 import type { Storage, Writer } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -72,7 +72,7 @@ export async function scrubAll(services: ScrubServices): Promise<void> {
 export async function scrubOnce(services: ScrubServices): Promise<'worked' | 'nothing to do' | 'none runs'> {
   const { storage, clock } = services;
   const now = clock.now();
-  await forgetErased(services);
+  if ((await forgetErased(services)) === 0) return 'none runs';
   const claimed = await storage.transaction((tx) =>
     tx.first<Claimed>(
       sql`update erasures set claimed_until = ${now + CLAIM_MS}
@@ -80,7 +80,7 @@ export async function scrubOnce(services: ScrubServices): Promise<'worked' | 'no
           returning id, work, counts, requested_at`,
     ),
   );
-  if (!claimed) return (await storage.first(sql`select id from erasures where state = 'running' limit 1`)) ? 'nothing to do' : 'none runs';
+  if (!claimed) return 'nothing to do';
   await goOn(services, claimed, now);
   return 'worked';
 }
@@ -126,10 +126,12 @@ async function goOn(services: ScrubServices, claimed: Claimed, now: number): Pro
   log.info({ erasure: claimed.id, ...counts, ms: finishedAt - claimed.requested_at }, 'erased');
 }
 
-/** Each node has deliveries in hand that it must drop: this one now, and the others by their heartbeats. */
-async function forgetErased({ storage, onErased }: ScrubServices): Promise<void> {
-  const itemIds = await itemsBeingErased(storage);
+/** Each node has deliveries in hand that it must drop: this one now, and the others by their heartbeats. Answers how many erasures run. */
+async function forgetErased({ storage, onErased }: ScrubServices): Promise<number> {
+  const running = await erasuresUnderWay(storage);
+  const itemIds = new Set(running.flat());
   if (itemIds.size > 0) onErased(itemIds);
+  return running.length;
 }
 
 /** One look at the lane of an item, and what is found there, in one transaction with the new place. */
