@@ -1,6 +1,7 @@
 /** Reading an application's events from a position on: a position is one seq for each lane, and moves in any of them. */
 import { type Sql, sql } from '../storage/sql.ts';
 import type { Reader } from '../storage/storage.ts';
+import { itemsBeingErased } from './erase.ts';
 import { type EventRow, eventFromRow, LANES, type LoggedEvent } from './log.ts';
 
 /** Events read for one page, also of kinds that are not asked for: some 5 ms of the main thread on SQLite. */
@@ -46,7 +47,7 @@ export async function isExpired(reader: Reader, place: Place): Promise<boolean> 
 
 /**
  * At most `limit` events of the application, in the order of each lane. `types` null is all kinds; test events, which are
- * one endpoint's own, and erased ones are left out. Null where the place lies beyond the log: it is of another database.
+ * one endpoint's own, and those of erased items are left out, from the erasure's first moment on. Null where the place lies beyond the log: it is of another database.
  *
  * The heads are read first: a head is committed with its events, so nothing below it can appear later, and a lane that
  * was read to its head is settled up to there, also where its events were other applications'.
@@ -58,6 +59,9 @@ export async function readPage(
   const { applicationId, place, types, limit } = request;
   const heads = await readHeads(reader);
   if (heads.some(({ lane, head }) => place.seqs[lane]! > head)) return null;
+  const erasing = await itemsBeingErased(reader);
+  const isShown = ({ endpoint_id, erased, item_id, type }: EventRow) =>
+    endpoint_id === null && erased === 0 && !(item_id !== null && erasing.has(item_id)) && (types === null || types.has(type));
   const seqs = [...place.seqs];
   const moved = [...heads.slice(place.turn), ...heads.slice(0, place.turn)].filter(({ lane, head }) => head > seqs[lane]!);
   const segments = new Map(moved.map(({ lane }) => [lane, place.segment]));
@@ -84,7 +88,7 @@ export async function readPage(
       seqs[row.lane] = row.seq;
       segments.set(row.lane, row.segment);
       turn = (row.lane + 1) % LANES;
-      if (row.endpoint_id === null && row.erased === 0 && (types === null || types.has(row.type))) events.push(eventFromRow(row));
+      if (isShown(row)) events.push(eventFromRow(row));
     }
     if (more) break;
     for (const { lane, head, segment } of part) {

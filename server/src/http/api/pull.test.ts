@@ -80,6 +80,12 @@ stories('pulling', (story) => {
     assert.deepEqual(itemsOf(await pull(app, '?types=item.refreshed,item.created')).sort(), [1, 2]);
     await house.storage.transaction((tx) => tx.run(sql`update events set erased = 1 where item_id = 1`));
     assert.deepEqual(itemsOf(await pull(app)), [2]);
+    // An erasure that has not come to its events yet.
+    await house.storage.transaction((tx) =>
+      tx.run(sql`insert into erasures (id, application_id, kind, state, work, counts, requested_at)
+                 values ('era_1', ${app.id}, 'item', 'running', '[{"itemId":2}]', '{}', ${START})`),
+    );
+    assert.deepEqual(itemsOf(await pull(app)), []);
     for (const query of ['types=item.create', 'limit=0', 'limit=501', 'wait=31', 'wait=-1', 'webhook=1'])
       await refused(await app.get(`/api/v1/events?${query}`), 400, 'bad_request');
   });
