@@ -48,6 +48,8 @@ if (isWorkshop) {
   const args = command === 'start' ? ['dev', ...rest] : process.argv.slice(2);
   // What Node compiled once is kept: a start then loads no compiler, which also saves 20 MB.
   process.env.NODE_COMPILE_CACHE ??= join(modules, '.cache', 'pontage');
+  // glibc gives each thread a heap of its own, up to eight for each core; Node's few helpers need none: 3 MB less at rest.
+  process.env.MALLOC_ARENA_MAX ??= '2';
   await handOver(node, [join(root, 'server/src/main.ts'), ...args], process.cwd());
 }
 

@@ -7,7 +7,7 @@ export type Figure = {
   unit: string;
   peer?: number;
   ratio?: number;
-  limit?: { atLeast: number } | { below: number };
+  limit?: { atLeast: number } | { below: number } | { atMost: number };
 };
 
 export function printFigures(figures: readonly Figure[]): void {
@@ -36,13 +36,19 @@ function round(value: number): string {
 
 function limitOf({ limit }: Figure): string {
   if (!limit) return '';
-  return 'atLeast' in limit ? `>= ${limit.atLeast}` : `< ${limit.below}`;
+  if ('atLeast' in limit) return `>= ${limit.atLeast}`;
+  return 'below' in limit ? `< ${limit.below}` : `<= ${limit.atMost}`;
 }
 
 function verdict({ limit, ratio, value }: Figure): string {
   if (!limit) return '';
   const measured = ratio ?? value;
-  return ('atLeast' in limit ? measured >= limit.atLeast : measured < limit.below) ? 'reached' : 'missed';
+  return isWithin(limit, measured) ? 'reached' : 'missed';
+}
+
+function isWithin(limit: NonNullable<Figure['limit']>, measured: number): boolean {
+  if ('atLeast' in limit) return measured >= limit.atLeast;
+  return 'below' in limit ? measured < limit.below : measured <= limit.atMost;
 }
 
 export function median(values: readonly number[]): number {

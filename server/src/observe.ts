@@ -141,6 +141,7 @@ async function standingOf({ storage }: Services, delivery: Delivery | null): Pro
     lag: new Map(lag.map(({ endpoint_id, behind }) => [endpoint_id, Number(behind)])),
     parked: new Map(parked.map(({ state, deliveries }) => [state, deliveries])),
     refreshesOpen: open?.refreshes ?? 0,
+    statements: storage.counts.statements,
   };
 }
 

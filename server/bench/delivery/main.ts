@@ -1,10 +1,11 @@
 /**
  * `npm run bench:delivery`: every figure of delivery beside its limit or its peer of the same run, on both engines.
- * `--short` takes under a minute with smaller sizes, `--json FILE` writes the main figures, `--engine sqlite|postgres` runs one.
+ * `--short` takes two minutes with smaller sizes, `--json FILE` writes the main figures, `--engine sqlite|postgres` runs one.
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { type Figure, printFigures } from '../figures.ts';
+import { runIdleBench } from '../idle.ts';
 import { measureDeadEndpoint } from './dead.ts';
 import { measureHistory } from './history.ts';
 import { measureIsolation } from './isolation.ts';
@@ -61,8 +62,9 @@ async function measure(engine: Engine): Promise<{ figures: Figure[]; main: Recor
     const isolation = await measureIsolation(engine, server, throughput.durablePerSecond, size.isolation);
     const dead = await fresh((place) => measureDeadEndpoint(place, size.deadEvents));
     const history = await measureHistory(engine, server, size.history);
+    const [, memory, statements] = await runIdleBench({ engine, short: flags.short });
     return {
-      figures: [...throughput.figures, ...latency.figures, ...isolation.figures, ...dead.figures, ...history.figures],
+      figures: [...throughput.figures, ...latency.figures, ...isolation.figures, ...dead.figures, ...history.figures, memory!, statements!],
       main: {
         raw_per_s: throughput.rawPerSecond,
         durable_per_s: throughput.durablePerSecond,
@@ -81,6 +83,8 @@ async function measure(engine: Engine): Promise<{ figures: Figure[]; main: Recor
         bytes_per_event: dead.bytesPerEvent,
         cost_growth_events: size.history.histories.at(-1)!,
         cost_growth_10m: history.growth,
+        idle_mb: memory!.value,
+        idle_statements_per_s: statements!.value,
       },
     };
   } finally {

@@ -138,6 +138,6 @@ export async function moveConnectSession(tx: Writer, session: ConnectSession, ch
     where id = ${session.id}`);
 }
 
-export async function deleteExpiredSessions(tx: Writer, now: number): Promise<number> {
-  return tx.run(sql`delete from connect_sessions where coalesce(idle_expires_at, link_expires_at) <= ${now}`);
+export async function deleteExpiredSessions(writer: Pick<Writer, 'run'>, now: number): Promise<number> {
+  return writer.run(sql`delete from connect_sessions where coalesce(idle_expires_at, link_expires_at) <= ${now}`);
 }

@@ -37,6 +37,6 @@ export async function deleteToken(tx: Writer, accessToken: string): Promise<void
   await tx.run(sql`delete from access_tokens where digest = ${digest(accessToken)}`);
 }
 
-export async function deleteExpiredTokens(tx: Writer, now: number): Promise<number> {
-  return tx.run(sql`delete from access_tokens where expires_at <= ${now}`);
+export async function deleteExpiredTokens(writer: Pick<Writer, 'run'>, now: number): Promise<number> {
+  return writer.run(sql`delete from access_tokens where expires_at <= ${now}`);
 }

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { loadConfig } from '../config.ts';
+import { letGoOfTheStart } from './at-rest.ts';
 import { describe, print } from './command.ts';
 import { stopOnSignal } from './run.ts';
 
@@ -14,5 +15,6 @@ export function addServeCommand(program: Command): void {
       print(options, { url: server.localUrl, public_url: server.publicUrl }, [
         `Pontage serves ${server.publicUrl} from ${server.localUrl}`,
       ]);
+      letGoOfTheStart();
     });
 }

@@ -12,6 +12,7 @@ import {
   updateEndpoint,
 } from '../endpoints/endpoints.ts';
 import { resolveBySystem } from '../endpoints/lookups.ts';
+import { enableEndpoint } from '../endpoints/resume.ts';
 import { ROTATION_OVERLAP_MS, ROTATION_OVERLAP_MS_MAX } from '../endpoints/secrets.ts';
 import { EVENT_TYPES, OPERATIONAL_TYPES } from '../events/catalogue.ts';
 import { appendTestEvent } from '../events/log.ts';
@@ -20,6 +21,14 @@ import { describe, pickApplication, print, table, withServices } from './command
 import { addSettingOptions, readSettings, type SettingOptions, settingsJson, settingsLines } from './webhook-settings.ts';
 
 type Json = { json?: boolean };
+type UpdateOptions = SettingOptions & {
+  url?: string;
+  name?: string;
+  events?: string;
+  enable?: boolean;
+  disable?: boolean;
+  from?: string;
+};
 const TYPES = EVENT_TYPES.join(', ');
 const EVENTS_HELP = `comma-separated, of ${TYPES} (the default, or "all"), and ${OPERATIONAL_TYPES.join(', ')}`;
 
@@ -98,28 +107,16 @@ export function addWebhookCommands(program: Command): void {
     .option('--name <name>', 'a name for people')
     .option('--events <types>', EVENTS_HELP)
     .option('--enable', 'send again')
+    .option(
+      '--from <where_it_stopped|now>',
+      'with --enable: send what it missed (where_it_stopped, the default), or skip it for good (now)',
+    )
     .option('--disable', 'stop sending; events are kept for later')
-    .action(
-      (
-        id: string,
-        options: Json & SettingOptions & { url?: string; name?: string; events?: string; enable?: boolean; disable?: boolean },
-      ) =>
-        withServices(async ({ storage, vault, policy, clock }) => {
-          if (options.enable && options.disable) throw new OperatorError('Choose one of --enable and --disable.', 2);
-          const events = readTypes(options.events);
-          const change = {
-            ...(options.url === undefined ? {} : { url: options.url }),
-            ...(options.name === undefined ? {} : { name: options.name }),
-            ...(events === null ? {} : { events }),
-            ...(options.enable || options.disable ? { enabled: options.enable === true } : {}),
-            ...readSettings(options),
-          };
-          if (Object.keys(change).length === 0) throw new OperatorError('Say what to change: see npx pontage webhook update --help', 2);
-          const updated = await updateEndpoint({ storage, vault, now: clock.now(), resolve: resolveBySystem }, id, change, policy);
-          if (updated.outcome === 'not_found') throw unknown(id);
-          if (updated.outcome === 'invalid') throw new OperatorError(updated.sentence, 2);
-          print(options, await shown(storage, updated.endpoint), [`Webhook ${id} is changed.`]);
-        }),
+    .action((id: string, options: Json & UpdateOptions) =>
+      withServices(async (services) => {
+        const endpoint = await update(services, id, options);
+        print(options, await shown(services.storage, endpoint), [`Webhook ${id} is changed.`]);
+      }),
     );
 
   describe(webhook, 'delete <id>', 'delete a webhook, with what waits for it', 'webhook delete wh_...').action(
@@ -162,6 +159,39 @@ export function addWebhookCommands(program: Command): void {
       ]);
     }),
   );
+}
+
+async function update({ storage, vault, policy, clock }: Services, id: string, options: UpdateOptions): Promise<Endpoint> {
+  if (options.enable && options.disable) throw new OperatorError('Choose one of --enable and --disable.', 2);
+  const fromNow = readFrom(options) === 'now';
+  const events = readTypes(options.events);
+  const change = {
+    ...(options.url === undefined ? {} : { url: options.url }),
+    ...(options.name === undefined ? {} : { name: options.name }),
+    ...(events === null ? {} : { events }),
+    ...(options.enable || options.disable ? { enabled: options.enable === true } : {}),
+    ...readSettings(options),
+  };
+  if (Object.keys(change).length === 0) throw new OperatorError('Say what to change: see npx pontage webhook update --help', 2);
+  const now = clock.now();
+  // It goes on from now last, when everything else of it is as it should be.
+  const { enabled, ...others } = change;
+  const updated = await updateEndpoint({ storage, vault, now, resolve: resolveBySystem }, id, fromNow ? others : change, policy);
+  if (updated.outcome === 'not_found') throw unknown(id);
+  if (updated.outcome === 'invalid') throw new OperatorError(updated.sentence, 2);
+  if (!fromNow) return updated.endpoint;
+  await enableEndpoint({ storage, now }, id, 'now');
+  const endpoint = await findEndpoint(storage, id);
+  if (!endpoint) throw unknown(id);
+  return endpoint;
+}
+
+/** The words of the management API. */
+function readFrom({ from, enable }: UpdateOptions): 'where_it_stopped' | 'now' | undefined {
+  if (from === undefined) return undefined;
+  if (!enable) throw new OperatorError('--from goes with --enable.', 2);
+  if (from !== 'where_it_stopped' && from !== 'now') throw new OperatorError(`--from "${from}" must be where_it_stopped or now.`, 2);
+  return from;
 }
 
 async function sendTest({ storage, clock }: Services, id: string): Promise<string> {

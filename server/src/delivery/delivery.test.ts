@@ -384,9 +384,11 @@ eachEngine('delivery', (open) => {
     });
     await world.endpoint(receiver.url);
     let down = false;
+    const away = () => Promise.reject(new Error('the database is away'));
     const storage: Storage = {
       ...world.storage,
-      transaction: (work) => (down ? Promise.reject(new Error('the database is away')) : world.storage.transaction(work)),
+      transaction: (work) => (down ? away() : world.storage.transaction(work)),
+      alone: { ...world.storage.alone, first: (query) => (down ? away() : world.storage.alone.first(query)) },
     };
     const lines: string[] = [];
     const log = { ...silentLog, error: (_: unknown, message: string) => void lines.push(message) };
@@ -433,6 +435,7 @@ eachEngine('delivery', (open) => {
         released: [],
         revive: [],
         forget: [],
+        repeated: false,
       });
     await assert.rejects(write('node_one', old), LaneLost);
     assert.equal(await settledSum(world), 0);

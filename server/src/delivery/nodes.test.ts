@@ -1,8 +1,8 @@
-/** Several nodes in one process, on one PostgreSQL, each with a clock of its own that only the test moves. */
+/** Several nodes in one process, on one PostgreSQL, each with a clock and heartbeats of its own that only the test moves. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { openEngine } from '../../test/support/engines.ts';
-import { SECOND_MS } from '../base/clock.ts';
+import { HOUR_MS, SECOND_MS } from '../base/clock.ts';
 import { sql } from '../storage/sql.ts';
 import { createWorld, type Running, startReceiver, type World } from './testing.ts';
 
@@ -12,7 +12,7 @@ type Node = { delivery: Running; wait(ms: number): void };
 
 async function startNode(world: World, nodeId: string): Promise<Node> {
   let monotonicMs = 0;
-  const delivery = await world.start({ nodeId, monotonicMs: () => monotonicMs });
+  const delivery = await world.start({ nodeId, monotonicMs: () => monotonicMs, heartbeatMs: HOUR_MS });
   return {
     delivery,
     wait(ms) {

@@ -169,6 +169,25 @@ eachEngine('endpoints', (openStorage) => {
     assert.deepEqual(await findEndpoint(storage, endpoint.id), endpoint);
   });
 
+  test('a client certificate and a URL without TLS do not come together, whichever comes first', async (t) => {
+    const { storage, at } = await open(t);
+    const clientCertificate = { certificate: certificate('client'), key: privateKey('client') };
+    const created = await createEndpoint(at(1), APPLICATION, { ...FIELDS, clientCertificate }, POLICY);
+    assert.ok(created.outcome === 'created');
+    const { id } = created.endpoint;
+    const url = 'http://example.com/';
+    const refused = await updateEndpoint(at(2), id, { url, name: 'other' }, POLICY);
+    assert.ok(refused.outcome === 'invalid' && refused.field === 'url');
+    assert.match(refused.sentence, /client certificate, which needs a URL that begins with https:/);
+    assert.deepEqual(await findEndpoint(storage, id), created.endpoint);
+    const without = await updateEndpoint(at(3), id, { url, clientCertificate: null }, POLICY);
+    assert.ok(without.outcome === 'updated' && without.endpoint.url === url);
+    const given = await updateEndpoint(at(4), id, { clientCertificate }, POLICY);
+    assert.ok(given.outcome === 'invalid' && given.field === 'clientCertificate');
+    const both = await updateEndpoint(at(5), id, { url: FIELDS.url, clientCertificate }, POLICY);
+    assert.ok(both.outcome === 'updated' && both.endpoint.clientCertificate !== null);
+  });
+
   test('secrets that cannot be read leave nothing to send with, and no header behind', async (t) => {
     const { storage, at } = await open(t);
     const created = await createEndpoint(at(1), APPLICATION, { ...FIELDS, customHeaders: [['X-Api-Key', 'value']] }, POLICY);

@@ -5,7 +5,7 @@ import { sql } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
 import type { Vault } from '../vault/vault.ts';
 import type { AddressPolicy } from './addresses.ts';
-import { checkFields, checkTarget, type EndpointFields, orderedEvents, type Refused } from './fields.ts';
+import { checkChange, checkFields, checkTarget, type EndpointFields, orderedEvents, type Refused } from './fields.ts';
 import { forgiveFailures } from './health.ts';
 import type { Resolve } from './lookups.ts';
 import { issueSecret, type OpenSecret, openSecrets, ROTATION_OVERLAP_MS, readable } from './secrets.ts';
@@ -120,6 +120,9 @@ export async function updateEndpoint(
       url: change.url ?? before.url,
       events: orderedEvents(change.events ?? before.events),
     };
+    const hasCertificate = change.clientCertificate === undefined ? before.clientCertificate !== null : change.clientCertificate !== null;
+    const unfit = checkChange({ url: fields.url, hasCertificate }, change);
+    if (unfit) return unfit;
     const events = JSON.stringify(fields.events);
     const state = enabledState(row, change.enabled, now);
     await tx.run(
@@ -130,7 +133,7 @@ export async function updateEndpoint(
     if (state.enabled > row.enabled) await forgiveFailures(tx, id);
     const columns = await changeColumns(tx, vault, { id, dataKeyId: row.data_key_id }, row, change);
     await writeSettings(tx, id, columns);
-    const endpoint = fromRow({ ...row, ...fields, ...state, ...columns, events, updated_at: now });
+    const endpoint = fromRow({ ...row, ...columns, ...fields, ...state, events, updated_at: now });
     await raiseConfiguration(tx);
     if (events !== row.events) await writeVersion(tx, storage, endpoint, true, now);
     return { outcome: 'updated', endpoint };
@@ -247,8 +250,12 @@ function fromRow(row: EndpointRow): Endpoint {
 }
 
 /** One that is off already keeps why and since when. */
-function enabledState(before: EnabledState, enabled: boolean | undefined, now: number): EnabledState {
-  if (enabled === undefined || enabled === (before.enabled === 1)) return before;
+function enabledState(row: EndpointRow, enabled: boolean | undefined, now: number): EnabledState {
+  if (enabled === undefined || enabled === (row.enabled === 1)) {
+    // These three alone: a whole row would take the place of what else is changed.
+    const { enabled: before, disabled_reason, disabled_at } = row;
+    return { enabled: before, disabled_reason, disabled_at };
+  }
   return enabled ? { enabled: 1, disabled_reason: null, disabled_at: null } : { enabled: 0, disabled_reason: 'owner', disabled_at: now };
 }
 

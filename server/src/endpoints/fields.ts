@@ -6,6 +6,7 @@ import type { Resolve } from './lookups.ts';
 import { type EndpointSettings, type SettingField, settingsFault } from './settings.ts';
 
 const NAME_CHARACTERS_MAX = 200;
+const CERTIFICATE_WITHOUT_TLS = 'A client certificate needs a URL that begins with https://.';
 
 type RequiredFields = { name: string; url: string; events: readonly string[] };
 /** Settings that are not given have their defaults. */
@@ -23,10 +24,20 @@ export function checkFields(fields: Partial<EndpointFields>, policy: AddressPoli
   const sentence = fields.events === undefined ? null : eventsFault(fields.events);
   if (sentence !== null) return { outcome: 'invalid', field: 'events', sentence };
   if (fields.clientCertificate && url?.ok && url.url.protocol === 'http:') {
-    return { outcome: 'invalid', field: 'clientCertificate', sentence: 'A client certificate needs a URL that begins with https://.' };
+    return { outcome: 'invalid', field: 'clientCertificate', sentence: CERTIFICATE_WITHOUT_TLS };
   }
   const fault = settingsFault(fields, now);
   return fault && { outcome: 'invalid', ...fault };
+}
+
+/** Pure. Of a change whose fields {@link checkFields} has accepted, on what stays as it was: `endpoint` is as it would be. */
+export function checkChange(endpoint: { url: string; hasCertificate: boolean }, change: Partial<EndpointFields>): Refused | null {
+  if (!endpoint.hasCertificate || !endpoint.url.startsWith('http:')) return null;
+  if (change.clientCertificate) return { outcome: 'invalid', field: 'clientCertificate', sentence: CERTIFICATE_WITHOUT_TLS };
+  if (change.url === undefined) return null;
+  const sentence =
+    'The webhook has a client certificate, which needs a URL that begins with https://: keep that, or take the certificate away.';
+  return { outcome: 'invalid', field: 'url', sentence };
 }
 
 /** Of fields that {@link checkFields} has accepted: where the name of the URL leads. */

@@ -2,7 +2,9 @@
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { startLoop } from '../base/loop.ts';
 import { claimRefreshes, nextWorkAt, type Refresh, releaseRefresh } from '../items/refreshes.ts';
-import { type RefreshServices, runRefresh } from './run.ts';
+import { type Beginning, readBeginnings } from './beginning.ts';
+import { createEndings, type Endings } from './endings.ts';
+import { type RefreshServices, type RunTogether, runRefresh } from './run.ts';
 import { requestDue } from './schedule/due.ts';
 
 /** Longer than a refresh may take in all; a claim whose worker died runs again after this. */
@@ -14,14 +16,18 @@ const GATHER_MS = 5;
 /** A run that fails by a fault of ours is tried again after this, twice as long each time, so that no bank is asked for ever for nothing. */
 const RUN_AGAIN_MS = 30 * SECOND_MS;
 const RUN_AGAIN_MAX_MS = HOUR_MS;
-/** How late a request of another process (the command line) is seen. */
+/** How late a request of another process (the command line) is seen by a worker that nobody tells. */
 const POLL_MS = 1_000;
+/** One that is told asks for itself when it has heard nothing for so long: the heartbeat that tells it has stopped. */
+const SILENCE_MS = 5_000;
 /** A moment that is nearly there is waited for in one piece. */
 const SOONEST_MS = 10;
 
 export type RefreshWorker = {
   /** Something may be runnable now. */
   wake(): void;
+  /** Somebody has asked for {@link nextWork}: until the next time the worker need not. */
+  tell(nextWorkAt: number | null): void;
   /** No new runs; those under way have `graceMs` to end, then they are abandoned and run again after a restart. */
   stop(graceMs: number): Promise<void>;
 };
@@ -29,30 +35,43 @@ export type RefreshWorker = {
 export function startRefreshWorker(services: RefreshServices): RefreshWorker {
   const { storage, clock, log } = services;
   const running = new Set<Promise<void>>();
+  const endings = createEndings(storage);
   const ending = new AbortController();
   let gathering = false;
+  /** What was heard serves one step; what happens here is newer than it. */
+  let heard: { nextWorkAt: number | null } | null = null;
+  let mustAsk = true;
+  const wake = () => {
+    mustAsk = true;
+    loop.wake();
+  };
   const wakeSoon = () => {
     if (gathering) return;
     gathering = true;
     setTimeout(() => {
       gathering = false;
-      loop.wake();
+      wake();
     }, GATHER_MS);
   };
 
   const loop = startLoop({
     onError: (error) => log.error({ error }, 'refresh worker'),
     step: async () => {
-      const next = await nextWorkAt(storage);
-      const untilNext = next === null ? POLL_MS : next - clock.now();
-      if (untilNext > 0) return { pauseMs: Math.min(POLL_MS, Math.max(SOONEST_MS, untilNext)) };
+      const told = mustAsk ? null : heard;
+      heard = null;
+      mustAsk = false;
+      const next = told ? told.nextWorkAt : await nextWorkAt(storage);
+      const pauseMaxMs = told ? SILENCE_MS : POLL_MS;
+      const untilNext = next === null ? pauseMaxMs : next - clock.now();
+      if (untilNext > 0) return { pauseMs: Math.min(pauseMaxMs, Math.max(SOONEST_MS, untilNext)) };
       const due = await requestDue(services);
       const free = CONCURRENT_MAX - running.size;
       const claimed = free > 0 ? await claim(services, free) : [];
-      for (const refresh of claimed) {
-        const run = runClaimed(services, refresh, ending.signal).finally(() => {
+      for (const one of runTogether(services, claimed, endings, ending.signal)) {
+        const run = one.finally(() => {
           running.delete(run);
-          wakeSoon();
+          if (running.size === 0) wake();
+          else wakeSoon();
         });
         running.add(run);
       }
@@ -63,7 +82,11 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
   });
 
   return {
-    wake: () => loop.wake(),
+    wake,
+    tell(nextWorkAt) {
+      heard = { nextWorkAt };
+      loop.wake();
+    },
     async stop(graceMs) {
       await loop.stop();
       const grace = setTimeout(() => ending.abort(new Error('the server stops')), graceMs);
@@ -73,12 +96,33 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
   };
 }
 
-async function runClaimed(services: RefreshServices, refresh: Refresh, signal: AbortSignal): Promise<void> {
+/** Runs claimed refreshes, each on its own; what they begin with is read in one question for all of them. */
+function runTogether(services: RefreshServices, claimed: readonly Refresh[], endings: Endings, signal: AbortSignal): Promise<void>[] {
+  if (claimed.length === 0) return [];
+  const beginnings = readTogether(services, claimed);
+  return claimed.map((refresh) =>
+    runClaimed(services, refresh, { beginning: async () => (await beginnings).get(refresh.itemId) ?? null, endings, signal }),
+  );
+}
+
+async function readTogether({ storage, vault }: RefreshServices, claimed: readonly Refresh[]): Promise<ReadonlyMap<number, Beginning>> {
+  const beginnings = await readBeginnings(
+    storage,
+    claimed.map(({ itemId }) => itemId),
+  );
+  await vault.load(
+    storage,
+    [...beginnings.values()].map(({ item }) => item.dataKeyId),
+  );
+  return beginnings;
+}
+
+async function runClaimed(services: RefreshServices, refresh: Refresh, together: RunTogether): Promise<void> {
   try {
-    await runRefresh(services, refresh, signal);
+    await runRefresh(services, refresh, together);
   } catch (error) {
     services.log.error({ refresh: refresh.id, item: refresh.itemId, error }, 'refresh run failed; it runs again');
-    const pauseMs = signal.aborted ? 0 : Math.min(RUN_AGAIN_MAX_MS, RUN_AGAIN_MS * 2 ** Math.min(refresh.epoch - 1, 10));
+    const pauseMs = together.signal.aborted ? 0 : Math.min(RUN_AGAIN_MAX_MS, RUN_AGAIN_MS * 2 ** Math.min(refresh.epoch - 1, 10));
     const runAt = services.clock.now() + pauseMs;
     await services.storage.transaction((tx) => releaseRefresh(tx, refresh, runAt)).catch(() => {});
   }
@@ -91,12 +135,10 @@ function claim(services: RefreshServices, limit: number, applicationId?: string)
   );
 }
 
-/** Runs everything of an application that can run now, to its end; for the test clock, beside or without a server's worker. */
-export async function runApplication(services: RefreshServices, applicationId: string, signal: AbortSignal): Promise<void> {
-  for (;;) {
-    const due = await requestDue(services, applicationId);
-    const claimed = await claim(services, CONCURRENT_MAX, applicationId);
-    if (claimed.length === 0 && due === 0) return;
-    await Promise.all(claimed.map((refresh) => runClaimed(services, refresh, signal)));
-  }
+/** What of an application is due and can be claimed now, to its end; answers how much that was. For the test clock, beside or without a server's worker. */
+export async function runPass(services: RefreshServices, applicationId: string, signal: AbortSignal): Promise<number> {
+  const due = await requestDue(services, applicationId);
+  const claimed = await claim(services, CONCURRENT_MAX, applicationId);
+  await Promise.all(runTogether(services, claimed, createEndings(services.storage), signal));
+  return due + claimed.length;
 }

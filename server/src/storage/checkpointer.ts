@@ -9,12 +9,19 @@ const COMMITS_BETWEEN = 250;
 /** Where the thread does not keep up, the writing connection checkpoints itself at this many pages of 4 KiB: 64 MiB of log. */
 export const FORCED_CHECKPOINT_PAGES = 16_384;
 
+/**
+ * Where so many commits took longer than this, nobody is there who would wait: the writing connection checkpoints at once.
+ * A thread costs 5 MB for as long as it lives, and the heartbeat of an idle server alone would have begun one.
+ */
+const QUIET_MS = 60_000;
+
 export type Checkpointer = { committed(): void; close(): Promise<void> };
 
-/** Counts commits, and has a thread of its own checkpoint; the thread begins with the first that is due. */
-export function createCheckpointer(file: string): Checkpointer {
+/** Counts commits, and has a thread of its own checkpoint; the thread begins with the first that is due under load. */
+export function createCheckpointer(file: string, options: { checkpointHere: () => void; monotonicMs: () => number }): Checkpointer {
   let thread: Worker | null = null;
   let commits = 0;
+  let countedFrom = options.monotonicMs();
   let busy = false;
 
   function start(): Worker {
@@ -33,6 +40,10 @@ export function createCheckpointer(file: string): Checkpointer {
       commits += 1;
       if (commits < COMMITS_BETWEEN || busy) return;
       commits = 0;
+      const now = options.monotonicMs();
+      const quiet = now - countedFrom > QUIET_MS;
+      countedFrom = now;
+      if (quiet) return options.checkpointHere();
       busy = true;
       thread ??= start();
       thread.postMessage('checkpoint');

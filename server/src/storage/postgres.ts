@@ -7,7 +7,7 @@ import { MAINTENANCE_LOCK_TIMEOUT_MS, type Storage, type Writer } from './storag
 /** Connections of one node. Deliveries, refreshes and requests each hold one only while they talk to the database. */
 const TRANSACTIONS_AT_ONCE = 10;
 /**
- * For what only reads, which has connections of its own: where commits queue for theirs, the read that delivers what the
+ * For single statements, which have connections of their own: where commits queue for theirs, the read that delivers what the
  * first of them committed came after the last (docs/decisions/0015).
  */
 const READS_AT_ONCE = 8;
@@ -38,36 +38,46 @@ export function openPostgres(url: string): Storage {
   const readers = openPool({ ...settings, max: READS_AT_ONCE });
   const typesOf = createTypes();
 
+  const counts = { statements: 0 };
+  const ask = (query: Sql) => {
+    counts.statements += 1;
+    return readers.query(statement(query));
+  };
+
   return {
     engine: 'postgres',
-    all: async <T>(query: Sql) => (await readers.query(statement(query))).rows as T[],
-    first: async <T>(query: Sql) => (await readers.query(statement(query))).rows[0] as T | undefined,
-    transaction: async (work) => {
+    all: async <T>(query: Sql) => (await ask(query)).rows as T[],
+    first: async <T>(query: Sql) => (await ask(query)).rows[0] as T | undefined,
+    transaction: async (work, options = { durable: true }) => {
       for (let attempt = 1; ; attempt += 1) {
         const client = await pool.connect();
         let broken: Error | undefined;
         try {
-          const begun = send(client, { text: 'begin' });
-          const [value] = await Promise.all([work(writer(client, typesOf)), begun]);
+          const begun = send(client, { text: options.durable ? 'begin' : 'begin; set local synchronous_commit = off' });
+          const [value] = await Promise.all([work(writer(client, typesOf, counts)), begun]);
           await send(client, { text: 'commit' });
           return value;
         } catch (error) {
           await client.query('rollback').catch((failure: Error) => {
             broken = failure;
           });
-          const code = (error as { code?: string }).code;
-          if (attempt < TRANSACTION_TRIES && code && RETRYABLE.has(code)) continue;
+          if (attempt < TRANSACTION_TRIES && isRetryable(error)) continue;
           throw error;
         } finally {
           client.release(broken);
         }
       }
     },
+    alone: {
+      first: async <T>(query: Sql) => (await again(() => ask(query))).rows[0] as T | undefined,
+      run: async (query) => (await again(() => ask(query))).rowCount ?? 0,
+    },
+    counts,
     shared: {
       presence: (options) => openPresence(url, CONNECT_TIMEOUT_MS, options),
       isAbsent,
       hint: async (channel, payload) => {
-        await pool.query(statement(sql`select pg_notify(${hintChannel(channel)}, ${payload})`));
+        await ask(sql`select pg_notify(${hintChannel(channel)}, ${payload})`);
       },
     },
     maintain: async (work) => {
@@ -79,6 +89,7 @@ export function openPostgres(url: string): Storage {
         try {
           await client.query(`set lock_timeout = ${MAINTENANCE_LOCK_TIMEOUT_MS}`);
           return await work(async (query) => {
+            counts.statements += 1;
             await client.query(statement(query));
           });
         } finally {
@@ -106,6 +117,20 @@ function openPool(settings: pg.PoolConfig): pg.Pool {
   pool.on('error', () => {});
   pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
+}
+
+function isRetryable(error: unknown): boolean {
+  return RETRYABLE.has((error as { code?: string }).code ?? '');
+}
+
+async function again<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (attempt === TRANSACTION_TRIES || !isRetryable(error)) throw error;
+    }
+  }
 }
 
 /** Texts of one place in the code are prepared once per connection under a name of their own. */
@@ -140,12 +165,16 @@ function send(client: pg.PoolClient, config: pg.QueryConfig): Promise<pg.QueryRe
   return client.query(config);
 }
 
-function writer(client: pg.PoolClient, typesOf: TypesOf): Writer {
+function writer(client: pg.PoolClient, typesOf: TypesOf, counts: { statements: number }): Writer {
   let asking: Promise<Types> | null = null;
+  const sendCounted = (config: pg.QueryConfig) => {
+    counts.statements += 1;
+    return send(client, config);
+  };
   /** In the order in which it is given; at once, unless an insertion before it asks for its types. */
   const give = async (config: pg.QueryConfig) => {
     while (asking) await asking.catch(() => {});
-    return send(client, config);
+    return sendCounted(config);
   };
   return {
     all: async <T>(query: Sql) => (await give(statement(query))).rows as T[],
@@ -171,7 +200,7 @@ function writer(client: pg.PoolClient, typesOf: TypesOf): Writer {
       for (let start = 0; start < rows.length; start += ROWS_PER_STATEMENT) {
         const chunk = rows.slice(start, start + ROWS_PER_STATEMENT);
         const values = columns.map((_, index) => arrayOf(chunk, index));
-        sent.push(send(client, { text, values, ...(name ? { name } : {}) }));
+        sent.push(sendCounted({ text, values, ...(name ? { name } : {}) }));
       }
       let changes = 0;
       for (const { rowCount } of await Promise.all(sent)) changes += rowCount ?? 0;

@@ -24,10 +24,14 @@ type Queued = {
 export function openSqlite(file: string): Storage {
   const writing = connect(file, false);
   writing.exec(`pragma journal_mode = wal; pragma synchronous = full; pragma wal_autocheckpoint = ${FORCED_CHECKPOINT_PAGES};`);
-  const checkpointer = createCheckpointer(file);
+  const checkpointer = createCheckpointer(file, {
+    checkpointHere: () => writing.exec('pragma wal_checkpoint(passive)'),
+    monotonicMs: () => performance.now(),
+  });
   const reading = connect(file, true);
-  const write = statements(writing);
-  const read = statements(reading);
+  const counts = { statements: 0 };
+  const write = statements(writing, counts);
+  const read = statements(reading, counts);
   const queue: Queued[] = [];
   let draining = false;
   let waitsForDisk = true;
@@ -105,15 +109,22 @@ export function openSqlite(file: string): Storage {
     draining = false;
   }
 
+  const transaction = <T>(work: (tx: Writer) => Promise<T>, options = { durable: true }) =>
+    new Promise<T>((resolve, reject) => {
+      queue.push({ work, durable: options.durable, resolve: resolve as (value: unknown) => void, reject });
+      if (!draining) queueMicrotask(() => draining || void drain());
+    });
+
   return {
     engine: 'sqlite',
     all: async <T>(query: Sql) => read(render(query, '?')).all<T>(query.values),
     first: async <T>(query: Sql) => read(render(query, '?')).first<T>(query.values),
-    transaction: <T>(work: (tx: Writer) => Promise<T>, options = { durable: true }) =>
-      new Promise<T>((resolve, reject) => {
-        queue.push({ work, durable: options.durable, resolve: resolve as (value: unknown) => void, reject });
-        if (!draining) queueMicrotask(() => draining || void drain());
-      }),
+    transaction,
+    alone: {
+      first: (query) => transaction((tx) => tx.first(query)),
+      run: (query) => transaction((tx) => tx.run(query)),
+    },
+    counts,
     forUpdate: sql``,
     forUpdateSkipLocked: sql``,
     backup: async (target) => {
@@ -140,9 +151,10 @@ type Prepared = {
   run(values: readonly SqlValue[]): number;
 };
 
-function statements(database: DatabaseSync): (text: string) => Prepared {
+function statements(database: DatabaseSync, counts: { statements: number }): (text: string) => Prepared {
   const prepared = new Map<string, Prepared>();
   return (text) => {
+    counts.statements += 1;
     let statement = prepared.get(text);
     if (!statement) {
       if (prepared.size >= STATEMENTS_KEPT) prepared.clear();

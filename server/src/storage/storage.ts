@@ -26,9 +26,13 @@ export interface Storage extends Reader {
    * Runs `work` in one transaction and answers after the commit. It must not wait for the network or a timer.
    * On PostgreSQL a deadlock or a serialisation failure runs `work` again (at most 3 times), so it must keep its state inside.
    * With `durable: false` the commit need not wait for the disk: a machine that loses its power may lose it, together with
-   * everything after it up to the next durable one, never anything before. SQLite alone makes use of it.
+   * everything after it up to the next durable one, never anything before.
    */
   transaction<T>(work: (tx: Writer) => Promise<T>, options?: { durable: boolean }): Promise<T>;
+  /** One statement that is a transaction of its own: PostgreSQL needs no `begin` and `commit` around it, which are two more. */
+  readonly alone: Pick<Writer, 'first' | 'run'>;
+  /** Of this process. `statements` has been given to the database, without those that only begin or end a transaction. */
+  readonly counts: { readonly statements: number };
   /** Row locks for what is claimed: ` for update skip locked` where the engine has it, nothing where one writer exists anyway. */
   readonly forUpdateSkipLocked: Sql;
   readonly forUpdate: Sql;

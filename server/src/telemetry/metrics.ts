@@ -25,6 +25,8 @@ export type Standing = {
   lag: ReadonlyMap<string, number>;
   parked: ReadonlyMap<string, number>;
   refreshesOpen: number;
+  /** Since the process began. */
+  statements: number;
 };
 
 /** The last audited hour, by endpoint. */
@@ -82,6 +84,11 @@ export function createMetrics(standing: () => Promise<Standing>): Metrics {
   const lag = gauge('pontage_endpoint_lag_events', 'Events of the log that a lagging webhook has before it', ['webhook']);
   const parked = gauge('pontage_deliveries_parked', 'Deliveries that failed and wait, or were given up; counted to 100,000', ['state']);
   const open = gauge('pontage_refreshes_open', 'Refreshes asked for and not ended');
+  const statements = new Counter({
+    name: 'pontage_storage_statements_total',
+    help: 'Statements given to the database, without those that only begin or end a transaction',
+    registers,
+  });
   const audited = gauge('pontage_audit_deliveries', 'Deliveries of the last whole hour that was audited, by what became of them', [
     'webhook',
     'class',
@@ -95,6 +102,8 @@ export function createMetrics(standing: () => Promise<Standing>): Metrics {
     underWay.set(now.underWay);
     unflushed.set(now.unflushed);
     open.set(now.refreshesOpen);
+    statements.reset();
+    statements.inc(now.statements);
     lag.reset();
     for (const [webhook, events] of now.lag) lag.set({ webhook }, events);
     parked.reset();

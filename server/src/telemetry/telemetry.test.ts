@@ -7,7 +7,7 @@ import { createMetrics, type Standing } from './metrics.ts';
 import { startTraces } from './traces.ts';
 
 const STANDING: Standing = {
-  ...{ lanes: 64, queued: 3, underWay: 2, unflushed: 1, refreshesOpen: 4 },
+  ...{ lanes: 64, queued: 3, underWay: 2, unflushed: 1, refreshesOpen: 4, statements: 5 },
   lag: new Map([['wh_1', 1_200]]),
   parked: new Map([['dead', 7]]),
 };
@@ -30,6 +30,7 @@ suite('metrics', () => {
       'pontage_refreshes_total{status="0"} 1',
       'pontage_lanes_owned 64',
       'pontage_deliveries_queued 3',
+      'pontage_storage_statements_total 5',
       'pontage_endpoint_lag_events{webhook="wh_1"} 1200',
       'pontage_deliveries_parked{state="dead"} 7',
       'pontage_audit_deliveries{webhook="wh_1",class="matched"} 9',

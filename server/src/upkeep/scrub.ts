@@ -6,7 +6,7 @@
 import { type Clock, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { type Loop, startLoop } from '../base/loop.ts';
 import type { Connector } from '../connectors/connector.ts';
-import { eraseEvents, findEventsOf, findTombstones, type Tombstone } from '../events/erase.ts';
+import { eraseEvents, erasuresUnderWay, findEventsOf, findTombstones, raiseErasures, type Tombstone } from '../events/erase.ts';
 import { sql, sqlList } from '../storage/sql.ts';
 import type { Storage, Writer } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -17,6 +17,8 @@ const SPAN = 5_000;
 /** Whoever works at an erasure has it for this long after each step; a node that dies leaves it to another. */
 const CLAIM_MS = 2 * MINUTE_MS;
 const IDLE_PAUSE_MS = 15 * SECOND_MS;
+/** Where no erasure runs the heartbeat tells of the first one; this is for a heartbeat that does not come. */
+const QUIET_PAUSE_MS = MINUTE_MS;
 /** Longer than until every node has dropped what it had in hand, and then an attempt under way (30 s), and its writing. */
 const SECOND_LOOK_AFTER_MS = MINUTE_MS;
 const BANK_LIMIT_MS = 30 * SECOND_MS;
@@ -34,24 +36,43 @@ export type ScrubServices = {
 };
 type Claimed = { id: string; work: string; counts: string; requested_at: number };
 
-export function startScrubbing(services: ScrubServices): Loop {
-  return startLoop({
+/** When the first erasure that runs can be worked at; null while none runs. */
+export const nextErasure = sql`select min(claimed_until) from erasures where state = 'running'`;
+
+export type Scrubbing = Loop & {
+  /** Somebody has asked for {@link nextErasure}. */
+  tell(nextErasureAt: number | null): void;
+};
+
+export function startScrubbing(services: ScrubServices): Scrubbing {
+  let quiet = false;
+  const loop = startLoop({
     onError: (error) => services.log.error({ error }, 'erasure'),
     errorPauseMs: IDLE_PAUSE_MS,
-    step: async () => ({ pauseMs: (await scrubOnce(services)) ? 0 : IDLE_PAUSE_MS }),
+    step: async () => {
+      const found = await scrubOnce(services);
+      quiet = found === 'none runs';
+      return { pauseMs: found === 'worked' ? 0 : quiet ? QUIET_PAUSE_MS : IDLE_PAUSE_MS };
+    },
   });
+  return {
+    ...loop,
+    tell(nextErasureAt) {
+      if (nextErasureAt !== null && (quiet || nextErasureAt <= services.clock.now())) loop.wake();
+    },
+  };
 }
 
 /** Runs every erasure that can go on to its end. */
 export async function scrubAll(services: ScrubServices): Promise<void> {
-  while (await scrubOnce(services));
+  while ((await scrubOnce(services)) === 'worked');
 }
 
-/** One step of the oldest erasure that nobody works at. False where there is none. */
-export async function scrubOnce(services: ScrubServices): Promise<boolean> {
-  const { storage, clock, log } = services;
+/** One step of the oldest erasure that nobody works at. `nothing to do`: those that run are others' for now. */
+export async function scrubOnce(services: ScrubServices): Promise<'worked' | 'nothing to do' | 'none runs'> {
+  const { storage, clock } = services;
   const now = clock.now();
-  await forgetErased(services);
+  if ((await forgetErased(services)) === 0) return 'none runs';
   const claimed = await storage.transaction((tx) =>
     tx.first<Claimed>(
       sql`update erasures set claimed_until = ${now + CLAIM_MS}
@@ -59,13 +80,19 @@ export async function scrubOnce(services: ScrubServices): Promise<boolean> {
           returning id, work, counts, requested_at`,
     ),
   );
-  if (!claimed) return false;
+  if (!claimed) return 'nothing to do';
+  await goOn(services, claimed, now);
+  return 'worked';
+}
+
+async function goOn(services: ScrubServices, claimed: Claimed, now: number): Promise<void> {
+  const { storage, clock, log } = services;
   const work = JSON.parse(claimed.work) as ItemWork[];
   const counts = JSON.parse(claimed.counts) as Counts;
   const unread = work.find((item) => item.position < item.through);
   if (unread) {
     await scrubSpan(services, claimed.id, work, unread, counts);
-    return true;
+    return;
   }
   if (work.some(({ look, through }) => look === 'first' && through > 0)) {
     const again = work.map((item): ItemWork => ({ ...item, position: 0, look: 'second' }));
@@ -74,7 +101,7 @@ export async function scrubOnce(services: ScrubServices): Promise<boolean> {
         sql`update erasures set work = ${JSON.stringify(again)}, claimed_until = ${claimed.requested_at + SECOND_LOOK_AFTER_MS} where id = ${claimed.id}`,
       ),
     );
-    return true;
+    return;
   }
   for (const item of work.filter(({ bankTold }) => !bankTold)) {
     if (await tellBank(services, item)) item.bankTold = true;
@@ -84,7 +111,7 @@ export async function scrubOnce(services: ScrubServices): Promise<boolean> {
     await storage.transaction((tx) =>
       tx.run(sql`update erasures set work = ${JSON.stringify(work)}, claimed_until = ${now + BANK_RETRY_MS} where id = ${claimed.id}`),
     );
-    return true;
+    return;
   }
   if (untold.length > 0)
     log.warn({ erasure: claimed.id, banks: untold.map(({ bankId }) => bankId) }, 'a bank could not be told of an erasure');
@@ -94,15 +121,17 @@ export async function scrubOnce(services: ScrubServices): Promise<boolean> {
     await tx.run(
       sql`update erasures set state = 'done', work = null, finished_at = ${finishedAt} where id = ${claimed.id} and state = 'running'`,
     );
+    await raiseErasures(tx);
   });
   log.info({ erasure: claimed.id, ...counts, ms: finishedAt - claimed.requested_at }, 'erased');
-  return true;
 }
 
-/** Whoever works at an erasure, each node has deliveries in hand that it must drop. */
-async function forgetErased({ storage, onErased }: ScrubServices): Promise<void> {
-  const running = await storage.all<{ work: string }>(sql`select work from erasures where state = 'running'`);
-  if (running.length > 0) onErased(new Set(running.flatMap(({ work }) => (JSON.parse(work) as ItemWork[]).map(({ itemId }) => itemId))));
+/** Each node has deliveries in hand that it must drop: this one now, and the others by their heartbeats. Answers how many erasures run. */
+async function forgetErased({ storage, onErased }: ScrubServices): Promise<number> {
+  const running = await erasuresUnderWay(storage);
+  const itemIds = new Set(running.flat());
+  if (itemIds.size > 0) onErased(itemIds);
+  return running.length;
 }
 
 /** One look at the lane of an item, and what is found there, in one transaction with the new place. */

@@ -1,4 +1,4 @@
-/** What time alone makes obsolete: removed once a minute, by any node. Every step may run twice without harm. */
+/** What time alone makes obsolete: removed every few minutes, by any node. Every step may run twice without harm. */
 import { deleteExpiredSessions } from '../access/connect_sessions.ts';
 import { deleteExpiredTokens } from '../access/tokens.ts';
 import { type Clock, MINUTE_MS } from '../base/clock.ts';
@@ -8,12 +8,15 @@ import { eraseExpiredCredentials } from '../items/items.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
+import { forgetRefreshes } from './history.ts';
 import { type RetentionServices, retireOldest } from './retention.ts';
 import { keepSegments } from './segments.ts';
 import { watchSilence } from './silence.ts';
 
 /** Fine enough for the promise of the longest wait, an hour for abandoned credentials. */
 const PAUSE_MS = MINUTE_MS;
+/** A segment of the log is a day or ten million events: nobody sees when in these minutes one ends. */
+const LOG_PAUSE_MS = 5 * MINUTE_MS;
 
 /**
  * Between two pages of an audit or two deletions, of some 3 ms each: others wait for one at most, and have most of the
@@ -25,22 +28,30 @@ export type Upkeep = { stop(): Promise<void> };
 type UpkeepServices = { storage: Storage; clock: Clock; log: Log };
 type LogServices = UpkeepServices & Pick<RetentionServices, 'retentionDays' | 'auditSegment'>;
 
-export function startUpkeep(services: LogServices): Upkeep {
+export function startUpkeep(services: LogServices & { historyDays: number }): Upkeep {
   let stopped = false;
-  const everyMinute = (name: string, step: () => Promise<void>) =>
+  const every = (pauseMs: number, name: string, step: () => Promise<void>) =>
     startLoop({
       onError: (error) => services.log.error({ error }, name),
       errorPauseMs: PAUSE_MS,
       step: async () => {
         await step();
-        return { pauseMs: PAUSE_MS };
+        return { pauseMs };
       },
     });
   const pause = () => new Promise<void>((resolve) => setTimeout(resolve, TURN_PAUSE_MS));
+  const turns = { pause, mayGoOn: () => !stopped };
+  let afterItem = 0;
+  const keepHistory = async () => {
+    const round = await forgetRefreshes({ ...services, ...turns }, afterItem, services.clock.now());
+    afterItem = round.afterItem;
+    if (round.deleted > 0) services.log.info({ refreshes: round.deleted }, 'old records of refreshes were taken away');
+  };
   // Apart: what retention deletes may take minutes, and the rest must not wait for it.
   const loops = [
-    everyMinute('upkeep', () => tidy(services)),
-    everyMinute('retention', () => keepLog({ ...services, pause, mayGoOn: () => !stopped })),
+    every(PAUSE_MS, 'upkeep', () => tidy(services)),
+    every(LOG_PAUSE_MS, 'retention', () => keepLog({ ...services, ...turns })),
+    every(LOG_PAUSE_MS, 'history', keepHistory),
   ];
   return {
     async stop() {
@@ -62,13 +73,13 @@ export async function keepLog(services: LogServices & Pick<RetentionServices, 'p
   else log.info(retired, 'the oldest segment of the log was taken away');
 }
 
-/** One round: each kind in a transaction of its own, so that one that fails does not hold up the others' locks. */
+/** One round: each kind alone, so that one that fails does not hold up the others' locks. */
 export async function tidy({ storage, clock, log }: UpkeepServices): Promise<void> {
   const now = clock.now();
-  const erasedCredentials = await storage.transaction((tx) => eraseExpiredCredentials(tx, now));
-  const sessions = await storage.transaction((tx) => deleteExpiredSessions(tx, now));
-  const tokens = await storage.transaction((tx) => deleteExpiredTokens(tx, now));
-  const secrets = await storage.transaction((tx) => tx.run(sql`delete from endpoint_secrets where expires_at <= ${now}`));
+  const erasedCredentials = await eraseExpiredCredentials(storage.alone, now);
+  const sessions = await deleteExpiredSessions(storage.alone, now);
+  const tokens = await deleteExpiredTokens(storage.alone, now);
+  const secrets = await storage.alone.run(sql`delete from endpoint_secrets where expires_at <= ${now}`);
   const dead = await tellDead(storage, now);
   const silent = await watchSilence(storage, now);
   if (erasedCredentials + sessions + tokens + secrets + dead + silent > 0)

@@ -7,6 +7,7 @@ import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { verify } from '@pontage/sdk';
@@ -179,12 +180,14 @@ test('wrong usage exits 2, failures 1, each with a sentence and without a stack 
     [['app', 'create'], environment, 2, /--name/],
     [['app', 'create', '--name', 'x', '--environment', 'moon'], environment, 2, /sandbox, production/],
     [['clock', 'advance', 'soon'], environment, 2, /no duration/],
+    [['clock', 'advance', '1d', '--deliveries'], environment, 2, /need a running server/],
     [['app', 'rotate-secret', 'nobody'], environment, 1, /no application nobody/],
     [['webhook', 'delete', 'wh_none'], environment, 1, /no webhook wh_none/],
     [['webhook', 'show', 'wh_none'], environment, 1, /no webhook wh_none/],
     [['webhook', 'update', 'wh_none', '--deadline', 'soon'], environment, 2, /no duration/],
     [['webhook', 'update', 'wh_none', '--header', 'secret'], environment, 2, /Name: value/],
     [['webhook', 'update', 'wh_none', '--client-certificate', 'a.pem'], environment, 2, /together/],
+    [['webhook', 'update', 'wh_none', '--enable', '--from', 'then'], environment, 2, /where_it_stopped or now/],
     [['webhook', 'update', 'wh_none', '--encryption', 'package.json'], environment, 2, /public JWK/],
     [['webhook', 'rotate-secret', 'wh_none', '--overlap', '8d'], environment, 2, /0s to 7d/],
     [['event', 'show', 'evt_none'], environment, 1, /no event evt_none/],
@@ -277,6 +280,15 @@ test('commands beside a running server take effect, and a webhook arrives signed
       /is done: 1 of 1 sent[\s\S]*1 delivered, 0 given up/,
     );
 
+    const moved = await json<{ applications: { client_id: string }[]; deliveries: object }>(
+      ['clock', 'advance', '1d', '--deliveries', '--app', app.client_id ?? ''],
+      environment,
+    );
+    assert.deepEqual(
+      [moved.applications.map(({ client_id }) => client_id), moved.deliveries],
+      [[app.client_id], { attempts: 0, delivered: 0, waiting: 0, dead: 0 }],
+    );
+
     const updated = await json<{ enabled: boolean; events: string[] }>(
       ['webhook', 'update', id, '--events', 'item.refreshed', '--disable'],
       environment,
@@ -297,6 +309,34 @@ test('commands beside a running server take effect, and a webhook arrives signed
     target.close();
     assert.equal(await running.stop(), 0);
   }
+});
+
+test('a webhook that was off goes on from where it stopped, or from now', async () => {
+  const environment = folder('enable');
+  await json(['app', 'create', '--name', 'Mine'], environment);
+  const { id = '' } = await json(['webhook', 'create', '--url', 'https://example.com/hooks'], environment);
+  await json(['webhook', 'test', id], environment);
+  await json(['webhook', 'update', id, '--disable'], environment);
+  const skipped = () => {
+    const database = new DatabaseSync(join(root, 'enable', 'pontage.db'), { readOnly: true });
+    const row = database.prepare('select skip_through from endpoints').get() as { skip_through: string | null };
+    database.close();
+    return row.skip_through === null ? null : (JSON.parse(row.skip_through) as number[]).reduce((sum, head) => sum + head, 0);
+  };
+  for (const [words, sentence] of [
+    [['--from', 'now'], /--from goes with --enable/],
+    [['--enable', '--from', 'then'], /where_it_stopped or now/],
+  ] as const) {
+    const refused = await run(['webhook', 'update', id, ...words], environment);
+    assert.equal(refused.code, 2);
+    assert.match(refused.stderr, sentence);
+  }
+  const update = (...words: string[]) => json<{ enabled: boolean; name: string }>(['webhook', 'update', id, ...words], environment);
+  assert.equal((await update('--enable', '--from', 'where_it_stopped')).enabled, true);
+  assert.equal(skipped(), null);
+  await update('--disable');
+  const { enabled, name } = await update('--enable', '--from', 'now', '--name', 'Again');
+  assert.deepEqual([enabled, name, skipped()], [true, 'Again', 1]);
 });
 
 test('at most ten webhooks per application', async () => {

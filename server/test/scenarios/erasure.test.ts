@@ -3,7 +3,8 @@
  * every table, the database's files and the log are searched for them.
  */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { test } from 'node:test';
 import { DAY_MS, MINUTE_MS } from '../../src/base/clock.ts';
@@ -18,8 +19,8 @@ import { sql, sqlText } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { eraseItem, eraseUser, findErasure } from '../../src/upkeep/erasure.ts';
-import { scrubAll } from '../../src/upkeep/scrub.ts';
-import { eachEngine, freshTarget } from '../support/engines.ts';
+import { scrubAll, startScrubbing } from '../../src/upkeep/scrub.ts';
+import { eachEngine, freshTarget, openEngine } from '../support/engines.ts';
 import { APPLICATION, createWorld, USER } from '../support/world.ts';
 
 const CANARIES = ['KANARIENVOGEL', 'Zaunkoenig', 'FR7612345987650123456789014', 'dompfaff@example.com', 'rotkehlchen-7', 'Stieglitz'];
@@ -218,6 +219,27 @@ eachEngine('an erased user', (open) => {
     assert.equal((await findErasure(storage, APPLICATION, receipt!))!.state, 'done');
   });
 
+  test('a server that is told that none runs asks no more, and one that is told of one begins', async (t) => {
+    const storage = await open(t);
+    const { world, scrub, itemId } = await plant(storage, birdBank([]));
+    const dropped: number[] = [];
+    const before = storage.counts.statements;
+    const scrubbing = startScrubbing({ ...scrub, onErased: (itemIds) => dropped.push(...itemIds) });
+    t.after(() => scrubbing.stop());
+    // Each turn is a read of ours: PostgreSQL answers those of the server meanwhile.
+    const turn = () => storage.first(sql`select one from configuration`).then(() => new Promise(setImmediate));
+    for (let tell = 0; tell < 50; tell += 1) {
+      scrubbing.tell(null);
+      await turn();
+    }
+    assert.equal(storage.counts.statements - before, 51, 'its look at the start, and ours');
+    await eraseItem({ storage, vault: world.services.vault, now: world.clock.now() }, itemId);
+    scrubbing.tell(0);
+    // A fraction of the minute after which it looks for itself.
+    for (let turns = 0; turns < 20_000 && dropped.length === 0; turns += 1) await turn();
+    assert.equal(dropped[0], itemId);
+  });
+
   test('has a receipt that only its application sees', async (t) => {
     const storage = await open(t);
     const { world, itemId } = await plant(storage, birdBank([]));
@@ -250,4 +272,29 @@ test('nothing of an erased user is left in the files of SQLite after they were v
     [],
   );
   assert.ok(!bytes.includes(USER));
+});
+
+/** The words that stand in any file of the test's own database, as its server has written them to the disk by now. */
+async function findInFiles(storage: Storage, words: readonly string[]): Promise<string[]> {
+  await storage.all(sql`checkpoint`);
+  const place = await storage.first<{ folder: string; oid: string }>(
+    sql`select current_setting('data_directory') as folder, oid::text as oid from pg_database where datname = current_database()`,
+  );
+  const folder = join(place!.folder, 'base', place!.oid);
+  const files = readdirSync(folder).map((name) => readFileSync(join(folder, name)));
+  assert.ok(files.length > 100, 'the catalogue alone has some hundreds');
+  return words.filter((word) => files.some((bytes) => bytes.includes(word)));
+}
+
+test("nothing of an erased user is left in the database's files of PostgreSQL after they were vacuumed", async (t) => {
+  const storage = await openEngine('postgres', t);
+  const { world, scrub } = await plant(storage, birdBank([]));
+  const written = await findInFiles(storage, [...CANARIES, USER]);
+  for (const word of ['KANARIENVOGEL', 'Zaunkoenig', 'dompfaff@example.com', USER]) assert.ok(written.includes(word), word);
+  await eraseUser({ storage, vault: world.services.vault, now: world.clock.now() }, USER);
+  await scrubAll(scrub);
+  world.clock.advance(MINUTE_MS);
+  await scrubAll(scrub);
+  await storage.all(sql`vacuum (full, analyze)`);
+  assert.deepEqual(await findInFiles(storage, [...CANARIES, USER]), []);
 });

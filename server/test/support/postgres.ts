@@ -7,6 +7,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import pg from 'pg';
+import { whyNoSmallDisk, withSmallDisk } from './small-disk.ts';
 
 /** A PostgreSQL server for tests: a URL with the rights to create databases, and the way to end it. */
 export type TestPostgres = {
@@ -14,7 +15,19 @@ export type TestPostgres = {
   stop(): Promise<void>;
   /** Ends it as a crash does (no checkpoint, sessions cut) and starts it again on its data and port; on a server of one's own only. */
   crash?(): Promise<void>;
+  /** Where a tablespace of {@link PostgresOptions.smallDiskBytes} can be made. */
+  smallDisk?: string;
 };
+
+export type PostgresOptions = {
+  /** Waits for the disk as in production. */
+  durable: boolean;
+  /** With a disk of this size beside its own, which a test can fill. Throws {@link NoSmallDisk} where there can be none. */
+  smallDiskBytes?: number;
+};
+
+/** This machine gives no file system to those who are not its administrator; the message says what it answered. */
+export class NoSmallDisk extends Error {}
 
 /** Where the runner of the tests says that a server is already there. */
 export const POSTGRES_URL_VARIABLE = 'PONTAGE_TEST_POSTGRES_URL';
@@ -36,11 +49,12 @@ const FAST_SETTINGS = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=
  * A real PostgreSQL: the one that `PONTAGE_TEST_POSTGRES_URL` names if there is one, else a new one in a temporary
  * folder on a free port of 127.0.0.1. It ends with `stop()`, and at the latest with this process, however that ends.
  *
- * With `durable` it is always a new one, and it waits for the disk as in production.
+ * With any option it is always a new one.
  */
-export async function startPostgres(options: { durable: boolean } = { durable: false }): Promise<TestPostgres> {
+export async function startPostgres(options: PostgresOptions = { durable: false }): Promise<TestPostgres> {
   const running = process.env[POSTGRES_URL_VARIABLE];
-  if (running !== undefined && !options.durable) return { url: running, stop: async () => {} };
+  const { smallDiskBytes } = options;
+  if (running !== undefined && !options.durable && smallDiskBytes === undefined) return { url: running, stop: async () => {} };
 
   const folder = await mkdtemp(join(tmpdir(), 'pontage-postgres-'));
   try {
@@ -52,7 +66,8 @@ export async function startPostgres(options: { durable: boolean } = { durable: f
       await chmod(folder, 0o755);
       await chown(data, owner.uid, owner.gid);
     }
-    const environment: Environment = { native, data, folder, owner };
+    const smallDisk = smallDiskBytes === undefined ? undefined : await prepareSmallDisk(folder, smallDiskBytes, owner);
+    const environment: Environment = { native, data, folder, owner, smallDisk };
     await initialize(environment);
     for (let attempt = 1; ; attempt += 1) {
       const started = await launch(environment, options.durable ? [] : FAST_SETTINGS);
@@ -81,7 +96,18 @@ export async function freshDatabase(url: string): Promise<string> {
 }
 
 type Owner = { uid: number; gid: number };
-type Environment = { native: string; data: string; folder: string; owner: Owner | undefined };
+type SmallDisk = { folder: string; command: readonly [string, ...string[]] };
+type Environment = { native: string; data: string; folder: string; owner: Owner | undefined; smallDisk: SmallDisk | undefined };
+
+async function prepareSmallDisk(parent: string, bytes: number, owner: Owner | undefined): Promise<SmallDisk> {
+  const folder = join(parent, 'small');
+  const user = owner ?? { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+  await mkdir(folder, { mode: 0o700 });
+  if (owner !== undefined) await chown(folder, owner.uid, owner.gid);
+  const fault = whyNoSmallDisk(folder, user);
+  if (fault !== null) throw new NoSmallDisk(fault);
+  return { folder, command: withSmallDisk(folder, bytes, user) };
+}
 
 /** PostgreSQL refuses to run as root, and to run as a number that /etc/passwd does not name. */
 function unprivilegedUser(): Owner {
@@ -160,6 +186,7 @@ async function launch(environment: Environment, settings: string[], port?: numbe
   };
   const server: TestPostgres = {
     url,
+    ...(environment.smallDisk === undefined ? {} : { smallDisk: environment.smallDisk.folder }),
     async stop() {
       await letGo('SIGINT');
       rmSync(environment.folder, { recursive: true, force: true });
@@ -227,7 +254,8 @@ async function end(child: ChildProcess, signal: 'SIGINT' | 'SIGQUIT'): Promise<v
 function run(environment: Environment, program: 'initdb' | 'postgres', args: string[]): ChildProcess {
   const lib = join(environment.native, 'lib');
   const executable = join(environment.native, 'bin', process.platform === 'win32' ? `${program}.exe` : program);
-  return spawn(executable, args, {
+  const [command, ...before] = program === 'postgres' && environment.smallDisk ? environment.smallDisk.command : [];
+  return spawn(command ?? executable, command === undefined ? args : [...before, executable, ...args], {
     cwd: environment.folder,
     env: { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC', LD_LIBRARY_PATH: lib, DYLD_LIBRARY_PATH: lib },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -9,17 +9,31 @@ export type Day = number;
 /** Hours of the bank's local time: `day * 24 + hour`. The bank acts between 6 and 21 h only, so the doubled hour of autumn is no matter. */
 export type Moment = number;
 
-const paris = new Intl.DateTimeFormat('en-GB', {
-  timeZone: 'Europe/Paris',
-  hourCycle: 'h23',
-  year: 'numeric',
-  month: 'numeric',
-  day: 'numeric',
-  hour: 'numeric',
-});
+/** Made at its first use: the tables of the world's calendars and languages are 11 MB in memory, and an idle server needs none. */
+let paris: Intl.DateTimeFormat | null = null;
+const openParis = () =>
+  new Intl.DateTimeFormat('en-GB', {
+    timeZone: 'Europe/Paris',
+    hourCycle: 'h23',
+    year: 'numeric',
+    month: 'numeric',
+    day: 'numeric',
+    hour: 'numeric',
+  });
+
+const HOUR_MS = 3_600_000;
+/** Every account of an item is asked for at the same instant. Clocks in Paris are changed on the full hour of UTC. */
+let latest = { hour: Number.NaN, moment: 0 };
 
 /** The bank's local hour at an instant (epoch milliseconds). */
 export function momentAt(nowMs: number): Moment {
+  const hour = Math.floor(nowMs / HOUR_MS);
+  if (hour !== latest.hour) latest = { hour, moment: readMoment(nowMs) };
+  return latest.moment;
+}
+
+function readMoment(nowMs: number): Moment {
+  paris ??= openParis();
   const parts: Record<string, number> = {};
   for (const part of paris.formatToParts(nowMs)) parts[part.type] = Number(part.value);
   const { year, month, day, hour } = parts as { year: number; month: number; day: number; hour: number };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { openEngine } from '../../../test/support/engines.ts';
+import { eachEngine, openEngine } from '../../../test/support/engines.ts';
 import { sql } from '../../storage/sql.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { CHANNEL, readHint, writeHint } from './hints.ts';
@@ -60,6 +60,27 @@ async function beats(nodes: readonly Node[], rounds: number) {
     for (const node of nodes) node.wait(1_000);
   }
 }
+
+eachEngine('a heartbeat', (open) => {
+  test('brings what others would ask once a second, in its own one statement', async (t) => {
+    const storage = await open(t);
+    const seen: (number | null)[][] = [[], []];
+    const passengers = [
+      { moment: sql`select min(value) from counters where name = ${'items'}`, seen: (moment: number | null) => seen[0]!.push(moment) },
+      { moment: sql`select min(value) from counters where name = ${'nobody'}`, seen: (moment: number | null) => seen[1]!.push(moment) },
+    ];
+    const leases = createLeases({ storage, owner: 'node_one', monotonicMs: () => 0, passengers });
+    t.after(() => leases.abandon());
+    await leases.renew();
+    const before = storage.counts.statements;
+    await leases.renew();
+    assert.equal(storage.counts.statements - before, 1);
+    assert.deepEqual(seen, [
+      [4_000_000, 4_000_000],
+      [null, null],
+    ]);
+  });
+});
 
 suite('leases on sqlite', () => {
   test('the one node has every lane at once, whoever held it before', async (t) => {

@@ -4,7 +4,7 @@
  * a heartbeat that finds no row has lost everything, and one that finds it has lost nothing.
  */
 import { randomId } from '../../base/random.ts';
-import { sql, sqlList } from '../../storage/sql.ts';
+import { type Sql, sql, sqlList } from '../../storage/sql.ts';
 import type { Presence, Storage, Writer } from '../../storage/storage.ts';
 import { CHANNEL, writeHint } from './hints.ts';
 import { type LaneState, look, type Node, planLanes, type Sightings, silenceOf } from './sharing.ts';
@@ -18,6 +18,10 @@ export type Renewal = {
   configurationVersion: number | null;
   /** Moves with every change of a row of `endpoint_health`. */
   healthVersion: number | null;
+  /** Moves when an erasure begins and when it ends. */
+  erasures: number | null;
+  /** The first segment of the log that retention is not taking away. */
+  oldestSegment: number | null;
   /** Ours, to be handed over: others have less than their share. */
   give: number[];
   /** That take part, this one included; 0 while it does not. */
@@ -37,18 +41,37 @@ export type Leases = {
   abandon(): Promise<void>;
 };
 
-type BeatRow = { version: number | null; health: number; lanes: string; nodes: string };
-const NOTHING: Renewal = { lanes: [], configurationVersion: null, healthVersion: null, give: [], nodes: 0 };
+/**
+ * What another part of the server would ask once a second itself: `moment` is a statement that answers one number or null,
+ * and travels with the heartbeat's own.
+ */
+export type Passenger = { moment: Sql; seen: (moment: number | null) => void };
+
+type BeatRow = {
+  version: number | null;
+  erasures: number | null;
+  oldest: number | null;
+  health: number;
+  lanes: string;
+  nodes: string;
+  moments: string;
+};
+const NOTHING: Renewal = {
+  ...{ lanes: [], configurationVersion: null, healthVersion: null, erasures: null, oldestSegment: null },
+  ...{ give: [], nodes: 0 },
+};
 
 /** `owner` is the node's id. `onLost`: others may take this node for dead from now on, so it must not send before it has renewed. */
 export function createLeases(options: {
   storage: Storage;
   owner: string;
   monotonicMs: () => number;
+  passengers?: readonly Passenger[];
   onHint?: (payload: string) => void;
   onLost?: () => void;
 }): Leases {
-  const { storage, owner, monotonicMs } = options;
+  const { storage, owner, monotonicMs, passengers = [] } = options;
+  const moments = passengers.reduce((all, { moment }) => sql`${all} || ' ' || coalesce(cast((${moment}) as text), '-')`, sql`''`);
   const life = randomId('life');
   const presence: Presence | null =
     storage.shared?.presence({
@@ -65,15 +88,16 @@ export function createLeases(options: {
   /** Undefined: this node does not take part, or was taken for dead. Subqueries see the moment at which the statement began. */
   async function beat(): Promise<BeatRow | undefined> {
     const present = presence?.held ? 1 : 0;
-    return storage.transaction((tx) =>
-      tx.first<BeatRow>(
-        sql`update nodes set beats = beats + 1, present = ${present} where id = ${owner} and life = ${life}
-            returning (select c.version from configuration c) as version,
-              (select cast(coalesce(sum(e.revision), 0) as bigint) from endpoint_health e) as health,
-              (select string_agg(cast(l.lane as text) || ' ' || l.epoch || ' ' || h.head || ' ' || coalesce(l.owner, ''), ',')
-                from lane_leases l join lane_heads h on h.lane = l.lane) as lanes,
-              (select string_agg(n.id || ' ' || n.life || ' ' || n.beats || ' ' || n.present, ',') from nodes n) as nodes`,
-      ),
+    return storage.alone.first<BeatRow>(
+      sql`update nodes set beats = beats + 1, present = ${present} where id = ${owner} and life = ${life}
+          returning (select c.version from configuration c) as version,
+            (select c.erasures from configuration c) as erasures,
+            (select min(s.segment) from segments s where s.frozen_at is null) as oldest,
+            (select cast(coalesce(sum(e.revision), 0) as bigint) from endpoint_health e) as health,
+            (select string_agg(cast(l.lane as text) || ' ' || l.epoch || ' ' || h.head || ' ' || coalesce(l.owner, ''), ',')
+              from lane_leases l join lane_heads h on h.lane = l.lane) as lanes,
+            (select string_agg(n.id || ' ' || n.life || ' ' || n.beats || ' ' || n.present, ',') from nodes n) as nodes,
+            ${moments} as moments`,
     );
   }
 
@@ -127,12 +151,15 @@ export function createLeases(options: {
         lanes = [];
         return NOTHING;
       }
+      const seen = row.moments.split(' ').slice(1);
+      for (const [index, passenger] of passengers.entries()) passenger.seen(seen[index] === '-' ? null : Number(seen[index]));
       nodes = parseNodes(row.nodes);
       lanes = parseLanes(row.lanes);
       sightings = look(sightings, nodes, monotonicMs());
       const { give } = planLanes(owner, nodes, lanes);
       const ours = lanes.filter((lane) => lane.owner === owner);
-      return { lanes: ours, configurationVersion: row.version, healthVersion: row.health, give, nodes: nodes.length };
+      const { version: configurationVersion, health: healthVersion, erasures, oldest: oldestSegment } = row;
+      return { lanes: ours, configurationVersion, healthVersion, erasures, oldestSegment, give, nodes: nodes.length };
     },
 
     async acquire() {

@@ -63,6 +63,10 @@ eachEngine('replays', (open, engine) => {
       sql`select distinct source, replay_id from attempts where endpoint_id = ${endpoint.id}`,
     );
     assert.deepEqual(attempts, [{ source: 'replay', replay_id: made.id }]);
+    const told = node.reports.filter(({ endpointId }) => endpointId === endpoint.id);
+    assert.equal(told.length, ITEMS.length);
+    assert.ok(told.every(({ source, n, failure, next }) => source === 'replay' && n === 1 && failure === null && next === null));
+    assert.equal(node.stats().delivered, ITEMS.length, 'what the log owed, and not what was sent again');
     assert.equal(first.received.length, ITEMS.length);
   });
 

@@ -1,5 +1,6 @@
 /** One connection to a receiver, used by one request at a time, and opened again when the receiver has closed it. */
-import { Client } from 'undici';
+// The file and not the package: all of undici, with its browser's fetch and web sockets, is 7 MB more in memory.
+import Client from 'undici/lib/dispatcher/client.js';
 import { type Opener, Opening } from './opening.ts';
 
 export class Connection {

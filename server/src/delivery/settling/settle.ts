@@ -6,7 +6,7 @@ import type { SqlValue } from '../../storage/sql.ts';
 import { sql, sqlList } from '../../storage/sql.ts';
 import { isDuplicate, type Storage, type Writer } from '../../storage/storage.ts';
 import type { LagWrites } from '../lanes/lagging.ts';
-import type { Lane, Result } from '../lanes/lane.ts';
+import type { Job, Lane, Result } from '../lanes/lane.ts';
 
 export type Settlement = {
   owner: string;
@@ -21,6 +21,8 @@ export type Settlement = {
   revive: readonly string[];
   /** Deleted endpoints: nothing of theirs stays parked. */
   forget: readonly string[];
+  /** Some of it was written before, and nobody knows whether that was committed. */
+  repeated: boolean;
 };
 
 export type Place = { lane: Lane; endpointId: string; seq: number };
@@ -78,13 +80,14 @@ async function settleTheRest(storage: Storage, settlement: Settlement, error: un
 /** All of it is given at once, which on PostgreSQL is one round trip; the commit comes when the fence has held. */
 async function write(storage: Storage, settlement: Settlement, repeats: string): Promise<void> {
   await storage.transaction(async (tx) => {
+    const deaths = await deathsOf(tx, settlement);
     await Promise.all([
       fence(tx, settlement),
       insertAttempts(tx, settlement.results, repeats),
       writeParked(tx, settlement),
       release(tx, settlement),
       writeLagging(tx, settlement),
-      countDeaths(tx, settlement),
+      deaths.size > 0 && countDead(tx, settlement.now, deaths),
       ...settlement.forget.map((id) => tx.run(sql`delete from parked where endpoint_id = ${id}`)),
     ]);
   });
@@ -140,13 +143,26 @@ async function insertAttempts(tx: Writer, results: readonly Result[], repeats: s
   await Promise.all([insert(ATTEMPT_COLUMNS, delivered), insert(OPENING_COLUMNS, opened), insert(FAILURE_COLUMNS, failed)]);
 }
 
-/** For the operators, who are told by the minute. What tells them makes no further noise when it dies itself. */
-async function countDeaths(tx: Writer, { results, now }: Settlement): Promise<void> {
+/**
+ * For the operators, who are told by the minute. What tells them makes no further noise when it dies itself. Asks nothing but
+ * where some of it may have been written before.
+ */
+async function deathsOf(tx: Writer, { results, repeated }: Settlement): Promise<Map<string, number>> {
   const deaths = new Map<string, number>();
   for (const { job, endpointId, park } of results) {
-    if (park?.state === 'dead' && !isOperational(job.event.type)) deaths.set(endpointId, (deaths.get(endpointId) ?? 0) + 1);
+    if (park?.state !== 'dead' || isOperational(job.event.type)) continue;
+    if (repeated && (await isDead(tx, endpointId, job))) continue;
+    deaths.set(endpointId, (deaths.get(endpointId) ?? 0) + 1);
   }
-  if (deaths.size > 0) await countDead(tx, now, deaths);
+  return deaths;
+}
+
+/** Then it was counted with the row. */
+async function isDead(tx: Writer, endpointId: string, { lane, event }: Job): Promise<boolean> {
+  const row = await tx.first(
+    sql`select seq from parked where endpoint_id = ${endpointId} and lane = ${lane.number} and seq = ${event.seq} and replay_id = '' and state = 'dead'`,
+  );
+  return row !== undefined;
 }
 
 /** To a hundredth of a millisecond. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { certificate, privateKey } from '../../../test/support/certificates.ts';
 import { parseEventId, readEvents } from '../../events/log.ts';
 import { sql } from '../../storage/sql.ts';
 import { addEvents, refused, START, stories, type Tenant } from './harness.ts';
@@ -89,6 +90,17 @@ stories('webhooks over the management API', (story) => {
     assert.match(await refused(await app.send('POST', '/api/v1/webhooks', {}), 400, 'bad_request'), /^url: /);
     for (let count = 1; count < 10; count += 1) await create(app);
     await refused(await app.send('POST', '/api/v1/webhooks', { url: URL }), 409, 'conflict');
+  });
+
+  story('a client certificate keeps its URL at https, also when only the URL is changed', async (house) => {
+    const app = await house.application();
+    const pem = { certificate: certificate('client'), key: privateKey('client') };
+    const { id } = await create(app, { url: URL, client_certificate: pem });
+    const plain = { url: 'http://example.com/hooks' };
+    const message = await refused(await app.send('PATCH', `/api/v1/webhooks/${id}`, plain), 400, 'bad_request');
+    assert.match(message, /^url: .*client certificate/);
+    assert.equal((await app.read<{ url: string }>(`/api/v1/webhooks/${id}`)).url, URL);
+    assert.equal((await app.send('PATCH', `/api/v1/webhooks/${id}`, { ...plain, client_certificate: null })).status, 200);
   });
 
   story('it is turned off, and on again from where it stopped or from now', async (house) => {

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { eachEngine } from '../../test/support/engines.ts';
+import { createWorld } from '../../test/support/world.ts';
+import { demoBank } from '../connectors/sandbox/demo-bank.ts';
+import { requestRefresh } from '../items/refreshes.ts';
+import { sql } from '../storage/sql.ts';
+import type { Storage } from '../storage/storage.ts';
+import { startRefreshWorker } from './worker.ts';
+
+const BANK = 574;
+const TELLS = 50;
+/** A fraction of the five seconds after which a worker that hears nothing asks for itself. */
+const TURNS_MAX = 20_000;
+
+/** Whether it comes about without waiting for time to pass. Each turn is a read of ours, so that PostgreSQL has its turns too. */
+async function comesAbout(storage: Storage, holds: () => boolean): Promise<boolean> {
+  for (let turn = 0; turn < TURNS_MAX && !holds(); turn += 1) await turnOf(storage);
+  return holds();
+}
+
+async function turnOf(storage: Storage): Promise<void> {
+  await storage.first(sql`select one from configuration`);
+  await new Promise(setImmediate);
+}
+
+eachEngine('a worker that is told what is next', (open) => {
+  test('asks nothing itself while there is nothing, and takes at once what it is told of', async (t) => {
+    const storage = await open(t);
+    const world = await createWorld(storage, [demoBank()]);
+    const itemId = await world.connect(BANK, { USER: 'success', PWD: 'any' });
+    const refreshed: number[] = [];
+    const worker = startRefreshWorker({ ...world.services, onRefreshed: (report) => refreshed.push(report.itemId) });
+    t.after(() => worker.stop(0));
+
+    // Its first step asks itself: it has not been told yet.
+    await turnOf(storage);
+    const before = storage.counts.statements;
+    for (let tell = 0; tell < TELLS; tell += 1) {
+      worker.tell(null);
+      await turnOf(storage);
+    }
+    const asked = storage.counts.statements - before - TELLS;
+    assert.ok(asked <= 1, `${asked} statements`);
+
+    const item = { id: itemId, applicationId: 'app_test', userUuid: '766b2f5d-a942-492c-9ea7-2e5aa88cb672' };
+    const now = world.clock.now();
+    await storage.transaction((tx) => requestRefresh(tx, { item, cause: 'api', phase: 'incremental', startedAt: now, runAt: now }));
+    worker.tell(now);
+    assert.ok(await comesAbout(storage, () => refreshed.includes(itemId)));
+  });
+
+  test('asks itself when it is woken, whatever it was told before', async (t) => {
+    const storage = await open(t);
+    const world = await createWorld(storage, [demoBank()]);
+    const itemId = await world.connect(BANK, { USER: 'success', PWD: 'any' });
+    const refreshed: number[] = [];
+    const worker = startRefreshWorker({ ...world.services, onRefreshed: (report) => refreshed.push(report.itemId) });
+    t.after(() => worker.stop(0));
+    const item = { id: itemId, applicationId: 'app_test', userUuid: '766b2f5d-a942-492c-9ea7-2e5aa88cb672' };
+    const now = world.clock.now();
+    await storage.transaction((tx) => requestRefresh(tx, { item, cause: 'api', phase: 'incremental', startedAt: now, runAt: now }));
+    worker.wake();
+    // News from before the request, which came late.
+    worker.tell(null);
+    assert.ok(await comesAbout(storage, () => refreshed.includes(itemId)));
+  });
+});

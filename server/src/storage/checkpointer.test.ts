@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { test } from 'node:test';
+import { createCheckpointer } from './checkpointer.ts';
+
+const COMMITS = 250;
+
+test('what an idle server commits is checkpointed where it was written, and needs no thread', async (t) => {
+  const file = join(mkdtempSync(join(tmpdir(), 'pontage-')), 'one.db');
+  t.after(() => rmSync(join(file, '..'), { recursive: true, force: true }));
+  const database = new DatabaseSync(file);
+  t.after(() => database.close());
+  database.exec('pragma journal_mode = wal; pragma wal_autocheckpoint = 0; create table one (n int)');
+  const empty = statSync(file).size;
+  let now = 0;
+  let here = 0;
+  const checkpointHere = () => {
+    here += 1;
+    database.exec('pragma wal_checkpoint(passive)');
+  };
+  const checkpointer = createCheckpointer(file, { checkpointHere, monotonicMs: () => now });
+  const commit = (everyMs: number) => {
+    for (let count = 0; count < COMMITS; count += 1) {
+      now += everyMs;
+      database.exec('insert into one values (1)');
+      checkpointer.committed();
+    }
+  };
+  commit(1_200);
+  assert.equal(here, 1);
+  assert.ok(statSync(file).size > empty, 'the log was copied into the file');
+  commit(5);
+  assert.equal(here, 1, 'under load a thread does it');
+  await checkpointer.close();
+});
