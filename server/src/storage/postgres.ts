@@ -5,7 +5,12 @@ import { render, type Sql, type SqlValue, sql } from './sql.ts';
 import { MAINTENANCE_LOCK_TIMEOUT_MS, type Storage, type Writer } from './storage.ts';
 
 /** Connections of one node. Deliveries, refreshes and requests each hold one only while they talk to the database. */
-const POOL_SIZE = 16;
+const TRANSACTIONS_AT_ONCE = 10;
+/**
+ * For single statements, which have connections of their own: where commits queue for theirs, the read that delivers what the
+ * first of them committed came after the last (docs/decisions/0015).
+ */
+const READS_AT_ONCE = 8;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** A statement that runs longer is a fault of ours, and must not hold locks. */
 const STATEMENT_TIMEOUT_MS = 30_000;
@@ -18,9 +23,8 @@ const RETRYABLE = new Set(['40001', '40P01']);
 
 /** Opens a pool. 64-bit integers are parsed to numbers: every id, time and amount of ours is below 2^53. */
 export function openPostgres(url: string): Storage {
-  const pool = new pg.Pool({
+  const settings: pg.PoolConfig = {
     connectionString: url,
-    max: POOL_SIZE,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
     application_name: 'pontage',
@@ -29,17 +33,15 @@ export function openPostgres(url: string): Storage {
     types: {
       getTypeParser: ((oid: number, format: 'text' | 'binary') => (oid === 20 ? Number : pg.types.getTypeParser(oid, format))) as never,
     },
-  });
-  // A lost connection is replaced by the pool, and what ran on it is rejected; without listeners, on the pool for idle
-  // connections and on each client for those in use, the loss would also end the process.
-  pool.on('error', () => {});
-  pool.on('connect', (client) => client.on('error', () => {}));
+  };
+  const pool = openPool({ ...settings, max: TRANSACTIONS_AT_ONCE });
+  const readers = openPool({ ...settings, max: READS_AT_ONCE });
   const typesOf = createTypes();
 
   const counts = { statements: 0 };
   const ask = (query: Sql) => {
     counts.statements += 1;
-    return pool.query(statement(query));
+    return readers.query(statement(query));
   };
 
   return {
@@ -102,8 +104,19 @@ export function openPostgres(url: string): Storage {
     },
     forUpdate: sql` for update`,
     forUpdateSkipLocked: sql` for update skip locked`,
-    close: () => pool.end(),
+    close: async () => {
+      await Promise.all([pool.end(), readers.end()]);
+    },
   };
+}
+
+function openPool(settings: pg.PoolConfig): pg.Pool {
+  const pool = new pg.Pool(settings);
+  // A lost connection is replaced by the pool, and what ran on it is rejected; without listeners, on the pool for idle
+  // connections and on each client for those in use, the loss would also end the process.
+  pool.on('error', () => {});
+  pool.on('connect', (client) => client.on('error', () => {}));
+  return pool;
 }
 
 function isRetryable(error: unknown): boolean {

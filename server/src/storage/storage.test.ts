@@ -228,6 +228,18 @@ test('SQLite trips over a transaction that waits for a timer, and goes on', asyn
   await storage.transaction((tx) => tx.run(sql`insert into counters (name, value) values ('after', 1)`));
 });
 
+test('on PostgreSQL a read does not wait for its turn behind transactions', async (t) => {
+  const storage = await openEngine('postgres', t);
+  const { promise: held, resolve: letGo } = Promise.withResolvers<void>();
+  const transactions = Array.from({ length: 40 }, () => storage.transaction(() => held));
+  try {
+    assert.ok(await storage.first(sql`select name from counters limit 1`));
+  } finally {
+    letGo();
+  }
+  await Promise.all(transactions);
+});
+
 test('PostgreSQL may end a connection in the middle of a transaction: that one fails, and the next has another', async (t) => {
   const storage = await openEngine('postgres', t);
   await assert.rejects(

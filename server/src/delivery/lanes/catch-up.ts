@@ -18,7 +18,7 @@ const READ_LIMIT = 100;
 const WORTH_READING_SEQS = 50;
 /** Seqs that one read looks through, of all applications: so it touches one segment of the log, or two. */
 const STRETCH_SEQS_MAX = 10_000;
-/** Reads under way at once on PostgreSQL, of the pool's 16 connections; SQLite answers them one by one. */
+/** Reads under way at once on PostgreSQL, of the 8 connections for reads; SQLite answers them one by one. */
 const READS_AT_ONCE = 4;
 
 export type CatchUp = {

@@ -10,7 +10,7 @@ import { readDone, readOpen, readPositions } from './reader.ts';
 
 /** What is under way in a lane that is handed over may end within this time; then the lane goes, and its next owner repeats it. */
 const HANDOVER_MAX_MS = 2_000;
-/** Lanes that are read at once when they are taken, of the 16 connections of PostgreSQL's pool. */
+/** Lanes that are read at once when they are taken, as many as PostgreSQL has connections for reads. */
 const LOADS_AT_ONCE = 8;
 
 export type Ownership = {
