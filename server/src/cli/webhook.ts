@@ -14,8 +14,8 @@ import {
 import { resolveBySystem } from '../endpoints/lookups.ts';
 import { enableEndpoint } from '../endpoints/resume.ts';
 import { ROTATION_OVERLAP_MS, ROTATION_OVERLAP_MS_MAX } from '../endpoints/secrets.ts';
+import { appendTestEvent } from '../events/append.ts';
 import { EVENT_TYPES, OPERATIONAL_TYPES } from '../events/catalogue.ts';
-import { appendTestEvent } from '../events/log.ts';
 import type { Services } from '../services.ts';
 import { describe, pickApplication, print, table, withServices } from './command.ts';
 import { addSettingOptions, readSettings, type SettingOptions, settingsJson, settingsLines } from './webhook-settings.ts';

@@ -6,7 +6,7 @@ import { verify } from '@pontage/sdk';
 import { eachEngine } from '../../test/support/engines.ts';
 import { DAY_MS, HOUR_MS } from '../base/clock.ts';
 import { deleteEndpoint, findEndpoint, rotateSecret, updateEndpoint } from '../endpoints/endpoints.ts';
-import { appendTestEvent } from '../events/log.ts';
+import { appendTestEvent } from '../events/append.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import { silentLog } from '../telemetry/log.ts';

@@ -1,7 +1,7 @@
 /** Deliveries that died, told to operators once for each endpoint and minute: a dead receiver must not flood another. */
 import { MINUTE_MS } from '../base/clock.ts';
+import { appendOperationalEvents } from '../events/append.ts';
 import type { OperationalDraft } from '../events/catalogue.ts';
-import { appendOperationalEvents } from '../events/log.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage, Writer } from '../storage/storage.ts';
 

@@ -4,6 +4,7 @@ import { eachEngine } from '../../test/support/engines.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import { explain, listen } from '../upkeep/testing.ts';
+import { appendEvents, appendOperationalEvents, takeTimestamps } from './append.ts';
 import {
   contentOf,
   type EventDraft,
@@ -13,17 +14,7 @@ import {
   TEST_EVENT_CONTENT,
   TEST_EVENT_TIMESTAMP,
 } from './catalogue.ts';
-import {
-  appendEvents,
-  appendOperationalEvents,
-  eventId,
-  LANES,
-  laneOf,
-  parseEventId,
-  readLane,
-  recentEvents,
-  takeTimestamps,
-} from './log.ts';
+import { eventId, LANES, laneOf, parseEventId, readLane, recentEvents } from './log.ts';
 
 const USER = '766b2f5d-a942-492c-9ea7-2e5aa88cb672';
 const ORIGIN = { applicationId: 'app_1', refreshId: null, committedAt: 5 };

@@ -1,7 +1,7 @@
 /** "Add your account": the moment an item begins, committed with its `item.created` before the bank is asked anything. */
 import { HOUR_MS } from '../base/clock.ts';
 import type { Credentials } from '../connectors/connector.ts';
-import { appendEvents, takeTimestamps } from '../events/log.ts';
+import { appendEvents, takeTimestamps } from '../events/append.ts';
 import { findItem, insertItem, replaceCredentials } from '../items/items.ts';
 import { answerChallenge, requestRefresh } from '../items/refreshes.ts';
 import { sql } from '../storage/sql.ts';

@@ -2,8 +2,9 @@
  * How runs that have ended are committed. Those that end together share one transaction and each of its statements: beside
  * the bank's own time, an unchanged refresh is little more than its share of them.
  */
+
+import { appendAll, type Origin, takeTimestampsOf } from '../events/append.ts';
 import type { EventDraft } from '../events/catalogue.ts';
-import { appendAll, type Origin, takeTimestampsOf } from '../events/log.ts';
 import { type RefreshedItem, updateRefreshedItems } from '../items/items.ts';
 import { type FinishedRefresh, finishRefreshes } from '../items/refreshes.ts';
 import type { Storage, Writer } from '../storage/storage.ts';

@@ -3,8 +3,9 @@
  * Its hours are audited and frozen first. Each step can be repeated: after a crash the next round goes on where it was.
  */
 import { DAY_MS, HOUR_MS } from '../base/clock.ts';
+import { appendOperationalEvents } from '../events/append.ts';
 import type { OperationalDraft } from '../events/catalogue.ts';
-import { appendOperationalEvents, LANES, laneOf } from '../events/log.ts';
+import { LANES, laneOf } from '../events/log.ts';
 import { readSegments, type Segment } from '../events/segments.ts';
 import { type Sql, sql, sqlList } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';

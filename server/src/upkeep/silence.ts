@@ -1,7 +1,8 @@
 /** A webhook that gets nothing for longer than its owner finds likely, although banks were asked: told once. */
 import { HOUR_MS } from '../base/clock.ts';
+import { appendOperationalEvents } from '../events/append.ts';
 import type { OperationalDraft } from '../events/catalogue.ts';
-import { appendOperationalEvents, LANES } from '../events/log.ts';
+import { LANES } from '../events/log.ts';
 import { readSegments } from '../events/segments.ts';
 import { sql } from '../storage/sql.ts';
 import type { Reader, Storage } from '../storage/storage.ts';

@@ -1,5 +1,6 @@
 /** For tests of the log's upkeep: an application with events by the real log, and endpoints as rows. */
-import { appendEvents, LANES, type LoggedEvent, laneOf, readLane, takeTimestamps } from '../events/log.ts';
+import { appendEvents, takeTimestamps } from '../events/append.ts';
+import { LANES, type LoggedEvent, laneOf, readLane } from '../events/log.ts';
 import { type Sql, sql } from '../storage/sql.ts';
 import type { Reader, Storage } from '../storage/storage.ts';
 

@@ -1,8 +1,8 @@
 /** Events as refreshes make them, from a process beside the servers: each commit is one to four events of one item. */
 import { createApplication } from '../../src/access/applications.ts';
 import { createEndpoint } from '../../src/endpoints/endpoints.ts';
+import { appendEvents, takeTimestamps } from '../../src/events/append.ts';
 import { EVENT_TYPES, type EventDraft } from '../../src/events/catalogue.ts';
-import { appendEvents, takeTimestamps } from '../../src/events/log.ts';
 import type { Services } from '../../src/services.ts';
 import { PATHS, type Receiver } from './receiver.ts';
 

@@ -1,8 +1,9 @@
 /** What changes of an endpoint's health mean beyond it: the endpoint is disabled, and operators are told. */
 import { MINUTE_MS } from '../../base/clock.ts';
 import { disableEndpoint } from '../../endpoints/endpoints.ts';
+import { appendOperationalEvents } from '../../events/append.ts';
 import type { OperationalDraft } from '../../events/catalogue.ts';
-import { appendOperationalEvents, laneOf } from '../../events/log.ts';
+import { laneOf } from '../../events/log.ts';
 import { sql, sqlList } from '../../storage/sql.ts';
 import type { Writer } from '../../storage/storage.ts';
 import type { Raised } from './circuits.ts';

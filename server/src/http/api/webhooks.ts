@@ -16,8 +16,8 @@ import {
 import type { EndpointFields, Refused } from '../../endpoints/fields.ts';
 import { enableEndpoint } from '../../endpoints/resume.ts';
 import { ROTATION_OVERLAP_MS, ROTATION_OVERLAP_MS_MAX } from '../../endpoints/secrets.ts';
+import { appendTestEvent } from '../../events/append.ts';
 import { EVENT_TYPES } from '../../events/catalogue.ts';
-import { appendTestEvent } from '../../events/log.ts';
 import { readBody } from '../edge/requests.ts';
 import { json, noContent } from '../edge/responses.ts';
 import type { Call, Route } from './calls.ts';

@@ -1,6 +1,6 @@
 /** What is due becomes a refresh, or a status that changes without one, or waits. */
 import type { Connector } from '../../connectors/connector.ts';
-import { appendEvents, takeTimestamps } from '../../events/log.ts';
+import { appendEvents, takeTimestamps } from '../../events/append.ts';
 import { type Item, type ItemRow, itemFromRow } from '../../items/items.ts';
 import { type RefreshRequest, requestRefreshes } from '../../items/refreshes.ts';
 import { type Sql, sql, sqlTable } from '../../storage/sql.ts';
