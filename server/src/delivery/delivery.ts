@@ -96,6 +96,8 @@ export type DeliveryOptions = {
   parkedMax?: number;
   random?: () => number;
   monotonicMs?: () => number;
+  /** Between two heartbeats that come of themselves. */
+  heartbeatMs?: number;
   onAttempt?: (report: AttemptReport) => void;
 };
 
@@ -276,7 +278,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   const heartbeat = startLoop({
     step: async () => {
       if (!stopping) await tick();
-      return { pauseMs: HEARTBEAT_MS };
+      return { pauseMs: options.heartbeatMs ?? HEARTBEAT_MS };
     },
     onError: onTrouble,
   });
