@@ -81,6 +81,15 @@ test('events are kept for 30 days, or as many whole days as the operator says', 
   for (const text of ['0', '-1', '1.5', 'long']) assert.match(problems({ PONTAGE_RETENTION_DAYS: text }).join(), /how many days/);
 });
 
+test('the records of refreshes are kept for 400 days, or as the operator says, and never less long than events', () => {
+  assert.equal(read({}).historyDays, 400);
+  assert.equal(read({ PONTAGE_HISTORY_DAYS: '90' }).historyDays, 90);
+  assert.equal(read({ PONTAGE_RETENTION_DAYS: '1000' }).historyDays, 1_000);
+  assert.match(problems({ PONTAGE_HISTORY_DAYS: '89' }).join(), /at least 90/);
+  assert.match(problems({ PONTAGE_HISTORY_DAYS: '200', PONTAGE_RETENTION_DAYS: '300' }).join(), /at least 300/);
+  assert.match(problems({ PONTAGE_HISTORY_DAYS: '1.5' }).join(), /how many days/);
+});
+
 test('a variable that is set to nothing is not set', () => {
   assert.equal(read({ PONTAGE_PORT: '', DATABASE_URL: ' ' }).port, 4280);
 });

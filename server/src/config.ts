@@ -19,6 +19,10 @@ const SECRET_KEY_WORDS = /change-?me|replace-?me|example|password/i;
 const MAKE_A_KEY = 'make one with: openssl rand -base64 32';
 /** Of `committed_at`. Long enough to find out what went wrong last month, and to replay it. */
 const RETENTION_DAYS = 30;
+/** A year, and the weeks in which somebody asks about it. */
+const HISTORY_DAYS = 400;
+/** As long as an event may be kept for a webhook that has not had it: its reasons must still be there. */
+const HISTORY_DAYS_MIN = 90;
 /** A name with more slips of the keyboard than this is another name. */
 const SUGGESTION_DISTANCE_MAX = 4;
 
@@ -44,6 +48,7 @@ export type Config = {
   allowedTargets: readonly string[];
   /** Days that events and their attempts are kept after their commit. */
   retentionDays: number;
+  historyDays: number;
   /** Whoever scrapes `/metrics` shows it; null: nobody may, but in development mode. */
   metricsToken: string | null;
   /** The base address of an OpenTelemetry collector (OTLP over HTTP), or null. */
@@ -141,6 +146,14 @@ const schema = z.object({
     .regex(/^[1-9]\d{0,3}$/, `write how many days events are kept, from 1 to 9999 (${RETENTION_DAYS} when it is absent)`)
     .transform(Number)
     .optional(),
+  PONTAGE_HISTORY_DAYS: z
+    .string()
+    .regex(
+      /^[1-9]\d{0,4}$/,
+      `write how many days the records of refreshes are kept, from ${HISTORY_DAYS_MIN} on (${HISTORY_DAYS} when it is absent)`,
+    )
+    .transform(Number)
+    .optional(),
   PONTAGE_DENIED_TARGETS: ranges('203.0.113.0/24').optional(),
   PONTAGE_ALLOWED_PORTS: list
     .superRefine((texts, context) => {
@@ -168,6 +181,7 @@ export function readConfig(environment: Environment, mode: Mode): ConfigResult {
       problems.push('PONTAGE_PUBLIC_URL is not set: write the address under which users reach this server, e.g. https://banks.example.com');
     }
   }
+  if (parsed.success) problems.push(...historyFaults(parsed.data));
   if (problems.length > 0 || !parsed.success) return { ok: false, problems };
   const read = parsed.data;
   return {
@@ -184,6 +198,7 @@ export function readConfig(environment: Environment, mode: Mode): ConfigResult {
       logLevel: read.PONTAGE_LOG_LEVEL ?? (mode === 'production' ? 'info' : 'warn'),
       allowedTargets: read.PONTAGE_ALLOWED_TARGETS ?? [],
       retentionDays: read.PONTAGE_RETENTION_DAYS ?? RETENTION_DAYS,
+      historyDays: read.PONTAGE_HISTORY_DAYS ?? Math.max(HISTORY_DAYS, read.PONTAGE_RETENTION_DAYS ?? 0),
       metricsToken: read.PONTAGE_METRICS_TOKEN ?? null,
       otlpEndpoint: read.OTEL_EXPORTER_OTLP_ENDPOINT ?? null,
       deniedTargets: read.PONTAGE_DENIED_TARGETS ?? [],
@@ -191,6 +206,13 @@ export function readConfig(environment: Environment, mode: Mode): ConfigResult {
       egressProxy: read.PONTAGE_EGRESS_PROXY ?? null,
     },
   };
+}
+
+/** Whoever can read an event can ask why it counts what it counts. */
+function historyFaults(read: { PONTAGE_RETENTION_DAYS?: number | undefined; PONTAGE_HISTORY_DAYS?: number | undefined }): string[] {
+  const least = Math.max(HISTORY_DAYS_MIN, read.PONTAGE_RETENTION_DAYS ?? RETENTION_DAYS);
+  const days = read.PONTAGE_HISTORY_DAYS ?? Math.max(HISTORY_DAYS, least);
+  return days < least ? [`PONTAGE_HISTORY_DAYS: write at least ${least}: the reasons of an event are kept as long as the event`] : [];
 }
 
 /**

@@ -8,9 +8,11 @@ import { createAdaptorServer } from '@hono/node-server';
 import { getConnInfo } from '@hono/node-server/conninfo';
 import { type Context, Hono } from 'hono';
 import { createConnectSession } from './access/connect_sessions.ts';
+import { moveClock } from './advance.ts';
 import type { Loop } from './base/loop.ts';
 import { randomId } from './base/random.ts';
 import { createClientAddress } from './client-address.ts';
+import { grantWishes } from './clock-wishes.ts';
 import { type Config, OperatorError, serverLockFile, VERSION } from './config.ts';
 import { makeDataFolder } from './database.ts';
 import { auditSegment } from './delivery/audit/audit.ts';
@@ -18,13 +20,13 @@ import { type Delivery, startDelivery } from './delivery/delivery.ts';
 import { resolveBySystem } from './endpoints/lookups.ts';
 import { type Arrivals, createArrivals } from './events/arrivals.ts';
 import { createApi } from './http/api/app.ts';
+import type { ClockMove } from './http/api/services.ts';
 import { createConnect } from './http/connect/connect.ts';
 import { staticAssets } from './http/static/static.ts';
 import { createV2 } from './http/v2/app.ts';
 import { nextWork } from './items/refreshes.ts';
 import { type Observation, startObservation } from './observe.ts';
 import { refreshItem } from './refresh/connection.ts';
-import { advanceClock } from './refresh/test-clock.ts';
 import { type RefreshWorker, startRefreshWorker } from './refresh/worker.ts';
 import { openServices, type Services } from './services.ts';
 import { sql } from './storage/sql.ts';
@@ -82,10 +84,12 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     const extension = (await options.extend?.({ localUrl, publicUrl, services })) ?? null;
     const watching = await startObservation(config, services, () => delivery);
     observation = watching;
+    const moving = new AbortController();
     const worker = startRefreshWorker(services);
     const scrubbing = startScrubbing({ ...services, onErased: (itemIds) => delivery?.forgetItems(itemIds) });
     delivery = startDelivery({
       ...{ storage, vault, clock, policy, version: VERSION, log, nodeId: node.id, onAttempt: watching.onAttempt },
+      onConfiguration: granting(services, () => delivery!, moving.signal),
       passengers: [
         { moment: nextWork, seen: worker.tell },
         { moment: nextErasure, seen: scrubbing.tell },
@@ -94,6 +98,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     const upkeep = startUpkeep({
       ...services,
       retentionDays: config.retentionDays,
+      historyDays: config.historyDays,
       auditSegment: (segment, ends, turn) => auditSegment(storage, segment, ends, turn),
     });
     const arrivals = createArrivals({ reader: storage });
@@ -104,7 +109,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
       const { status, text, contentType } = await watching.scrape(c.req.header('authorization'));
       return c.text(text, status, { 'content-type': contentType, 'cache-control': 'no-store' });
     });
-    mountPublic(app, config, services, { worker, arrivals, scrubbing }, publicUrl);
+    mountPublic(app, config, services, { worker, delivery, arrivals, scrubbing }, publicUrl);
     extension?.mount(app);
     mountRest(app, services);
     complete = true;
@@ -113,6 +118,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     let stopped: Promise<void> | null = null;
     const stop = async () => {
       state.stopping = true;
+      moving.abort(new Error('the server stops'));
       const running = delivery!;
       const parts = async () => {
         const worked = Promise.all([worker.stop(FINISH_REFRESHES_MS), upkeep.stop(), scrubbing.stop(), watching.stop()]);
@@ -139,6 +145,12 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     node.release();
     throw error;
   }
+}
+
+/** What the command line asks of a test clock together with deliveries, which it has none of itself. */
+function granting(services: Services, delivery: () => Delivery, signal: AbortSignal): () => void {
+  const move = (id: string, wanted: ClockMove) => moveClock({ services, delivery: delivery() }, id, wanted, signal);
+  return () => void grantWishes(services, move).catch((error) => services.log.error({ error }, 'a test clock could not be moved'));
 }
 
 /**
@@ -206,10 +218,10 @@ function mountPublic(
   app: Hono,
   config: Config,
   services: Services,
-  running: { worker: RefreshWorker; arrivals: Arrivals; scrubbing: Loop },
+  running: { worker: RefreshWorker; delivery: Delivery; arrivals: Arrivals; scrubbing: Loop },
   publicUrl: string,
 ): void {
-  const { worker, arrivals, scrubbing } = running;
+  const { worker, delivery, arrivals, scrubbing } = running;
   const { storage, vault, clock, registry, log } = services;
   const addressOf = createClientAddress(config.trustedProxies);
   const edge = {
@@ -235,7 +247,7 @@ function mountPublic(
       arrivals,
       ...edge,
       resolve: resolveBySystem,
-      moveClock: (id, target, signal) => advanceClock(services, id, target, { signal }),
+      moveClock: (id, move, signal) => moveClock({ services, delivery }, id, move, signal),
     }),
   );
   app.route(

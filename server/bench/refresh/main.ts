@@ -11,6 +11,7 @@ import { runMatcherBench } from '../matcher.ts';
 import { measureDue, measureSpread } from './due.ts';
 import { type Engine, openPlace } from './place.ts';
 import { LARGE, measureRates, USUAL } from './rates.ts';
+import { measureYear } from './year.ts';
 
 const SIZES = {
   full: {
@@ -18,12 +19,14 @@ const SIZES = {
     large: { items: 16, rounds: 3, idleRounds: 3 },
     due: 1_000_000,
     spread: 1_000_000,
+    yearDays: 365,
   },
   short: {
     usual: { items: 80, rounds: 3, idleRounds: 2 },
     large: { items: 2, rounds: 2, idleRounds: 2 },
     due: 50_000,
     spread: 100_000,
+    yearDays: 91,
   },
 } as const;
 
@@ -40,7 +43,8 @@ for (const engine of engines) {
   figures.push(
     ...(await onFresh(engine, (storage) => measureRates(engine, storage, USUAL, size.usual))),
     ...(await onFresh(engine, (storage) => measureRates(engine, storage, LARGE, size.large))),
-    ...(await onFresh(engine, (storage) => measureDue(engine, storage, size.due))),
+    ...(await onFresh(engine, (few) => onFresh(engine, (many) => measureDue(engine, few, many, size.due)))),
+    ...(await onFresh(engine, (storage) => measureYear(engine, storage, size.yearDays))),
   );
 }
 // Last, because its hundred thousand rows would count in the memory of everything after it.

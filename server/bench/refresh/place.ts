@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { createLanes, laneOf } from '../../src/events/log.ts';
 import { insertItem } from '../../src/items/items.ts';
-import { type RefreshPhase, requestRefresh } from '../../src/items/refreshes.ts';
+import { type RefreshPhase, requestRefreshes } from '../../src/items/refreshes.ts';
 import type { RefreshServices } from '../../src/refresh/run.ts';
 import { createBankOutcomes } from '../../src/refresh/schedule/circuits.ts';
 import { CONCURRENT_MAX, startRefreshWorker } from '../../src/refresh/worker.ts';
@@ -64,10 +64,14 @@ export async function openPlace(engine: Engine): Promise<{ storage: Storage; clo
   };
 }
 
-/** Each item has a user of its own: refreshes of one user wait for one another, and that is not what is measured. */
-export async function seed({ storage, vault }: RefreshServices, items: readonly number[]): Promise<void> {
+export async function migrated(storage: Storage): Promise<void> {
   await migrate(storage, 0);
   await createLanes(storage);
+}
+
+/** Each item has a user of its own: refreshes of one user wait for one another, and that is not what is measured. */
+export async function seed({ storage, vault }: RefreshServices, items: readonly number[]): Promise<void> {
+  await migrated(storage);
   await storage.transaction(async (tx) => {
     await tx.run(
       sql`insert into applications (id, name, environment, client_id, client_secret_digest, created_at)
@@ -89,13 +93,12 @@ export async function seed({ storage, vault }: RefreshServices, items: readonly 
 }
 
 export async function request(storage: Storage, items: readonly number[], phase: RefreshPhase): Promise<void> {
-  await storage.transaction(async (tx) => {
-    const now = Date.now();
-    for (const id of items) {
-      const item = { id, applicationId: APPLICATION, userUuid: user(id) };
-      await requestRefresh(tx, { item, cause: 'scheduler', phase, startedAt: now, runAt: now });
-    }
-  });
+  const now = Date.now();
+  const asked = items.map((id) => ({
+    item: { id, applicationId: APPLICATION, userUuid: user(id) },
+    ...({ cause: 'scheduler', phase, startedAt: now, runAt: now } as const),
+  }));
+  await storage.transaction((tx) => requestRefreshes(tx, asked));
 }
 
 /** `cpuMs`: of this process for one refresh, the bank of the benchmark included; steadier than the rate on a busy machine. */

@@ -60,7 +60,7 @@ export async function measureRates(
     cpu('unchanged', 'known'),
     cpu('unchanged, compared', 'compared'),
     cpu('5 % changed', 'changed'),
-    ...(usual ? await measureStatements(services, bank, items[0]!, engine) : []),
+    ...(usual ? await measureStatements(services, bank, items, engine) : []),
     ...(await memory(name, async () => {
       await oneRound(services, items);
     })),

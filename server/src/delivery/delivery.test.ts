@@ -435,6 +435,7 @@ eachEngine('delivery', (open) => {
         released: [],
         revive: [],
         forget: [],
+        repeated: false,
       });
     await assert.rejects(write('node_one', old), LaneLost);
     assert.equal(await settledSum(world), 0);

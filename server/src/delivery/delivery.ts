@@ -3,18 +3,19 @@ import type { Clock } from '../base/clock.ts';
 import { startLoop } from '../base/loop.ts';
 import { randomId } from '../base/random.ts';
 import type { AddressPolicy } from '../endpoints/addresses.ts';
-import { LANES } from '../events/log.ts';
+import { LANES, type LoggedEvent } from '../events/log.ts';
 import { isDiskFull, type Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Vault } from '../vault/vault.ts';
 import { announce } from './channels/announce.ts';
-import { answerOf, parkAfter } from './channels/answers.ts';
+import { answerOf, isBrokenOff, parkAfter } from './channels/answers.ts';
 import { createAttendance } from './channels/attendance.ts';
 import { createBook } from './channels/book.ts';
 import { type Channel, createChannels, PARKED_MAX } from './channels/channels.ts';
 import { createCircuits, type Raised } from './channels/circuits.ts';
 import { createDue } from './channels/due.ts';
 import { createProbing } from './channels/probing.ts';
+import { createWithdrawn } from './channels/withdrawn.ts';
 import { createCatchUp } from './lanes/catch-up.ts';
 import { createHints, readHint } from './lanes/hints.ts';
 import type { Job, Lane, Outcome, Park, Result } from './lanes/lane.ts';
@@ -23,6 +24,7 @@ import { createOwnership } from './lanes/ownership.ts';
 import { createTail } from './lanes/tail.ts';
 import { createReplays } from './replay/engine.ts';
 import type { ReplayResult } from './replay/settle.ts';
+import { createRest } from './rest.ts';
 import { createRecorder } from './settling/recorder.ts';
 import type { Place } from './settling/settle.ts';
 import { createSettler, UNFLUSHED_MAX } from './settling/settler.ts';
@@ -68,8 +70,13 @@ export type DeliveryStats = {
 export type Delivery = {
   /** Events were committed, in these lanes if given. Coalesced. */
   wake(lanes?: readonly number[]): void;
-  /** Erased items: what waits of them in this node's queues is not sent any more. */
+  /** Items that are being erased: nothing of them is sent any more. Other nodes learn of it by their heartbeats. */
   forgetItems(itemIds: ReadonlySet<number>): void;
+  /**
+   * For a test clock: ends when nothing of the application's deliveries can happen at this moment, and answers when something
+   * next can (epoch milliseconds), or null. Throws `Restless` where that takes too long.
+   */
+  rest(applicationId: string, signal: AbortSignal): Promise<number | null>;
   /** One heartbeat now, with all that it looks after: leases, configuration, lanes, what is due. */
   tick(): Promise<void>;
   /** Sends nothing new, lets what is under way end within `drainMs`, settles, and frees its lanes. */
@@ -92,13 +99,15 @@ export type DeliveryOptions = {
   /** Of this node, kept over restarts: a node that returns has its lanes back at once. Random when absent. */
   nodeId?: string;
   deadlineMs?: number;
+  /** Between two heartbeats, {@link HEARTBEAT_MS} when absent. */
+  heartbeatMs?: number;
   /** Of one endpoint, {@link PARKED_MAX} when absent. */
   parkedMax?: number;
   random?: () => number;
   monotonicMs?: () => number;
-  /** Between two heartbeats that come of themselves. */
-  heartbeatMs?: number;
   onAttempt?: (report: AttemptReport) => void;
+  /** The configuration was read again, because somebody has changed it. */
+  onConfiguration?: () => void;
 };
 
 export function startDelivery(options: DeliveryOptions): Delivery {
@@ -117,12 +126,14 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   let nodes = 0;
   let onIdle: (() => void) | null = null;
 
-  const maySend = () => !stopping && !troubled && settler.unflushed < UNFLUSHED_MAX && monotonicMs() < ownership.sendUntil;
+  const maySend = () => !stopping && !troubled && settler.unflushed < UNFLUSHED_MAX && mayWrite();
+  const mayWrite = () => monotonicMs() < ownership.sendUntil;
 
   const book = createBook();
+  const isWithdrawn = (event: LoggedEvent) => withdrawn.has(event);
   const circuits = createCircuits({ storage, clock, raise: announce, onRaised, onTrouble });
   const channels = createChannels({
-    ...{ ...options, book, circuits, monotonicMs, maySend, onOutcome },
+    ...{ ...options, book, circuits, monotonicMs, maySend, mayWrite, isWithdrawn, onOutcome },
     lanesOwned: () => lanes.size,
     onHeld: (channel, job) => recorder.held(channel, job),
     onUnreached(channel) {
@@ -145,7 +156,10 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     ...{ storage, clock, owner, lanes, onSettled, onTrouble, before: circuits.flush },
     onLaneLost: () => ownership.renew(),
   });
-  const reload = () => attendance.reload();
+  const reload = async () => {
+    await attendance.reload();
+    options.onConfiguration?.();
+  };
   const want = (channel: Channel) => catchUp.want(channel);
   const catchUp = createCatchUp({ storage, channels, monotonicMs, reload, onTrouble });
   const tail = createTail({ storage, lanes, channels, monotonicMs, reload, onBehind: want, onTrouble });
@@ -154,14 +168,20 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     channels,
     book,
     settler,
+    withdrawn: () => withdrawn,
     parkedMax: options.parkedMax ?? PARKED_MAX,
     due: () => due,
     onRelief: want,
   });
   const due = createDue({ storage, clock, lanes, channels, book, monotonicMs, mayClaim: maySend, ...recorder, onTrouble });
-  const probing = createProbing({ storage, clock, monotonicMs, lanes, channels, circuits, maySend, settler, recorder, onTrouble });
+  const probing = createProbing({
+    ...{ storage, clock, monotonicMs, lanes, channels, circuits, maySend, isWithdrawn, settler, recorder, onTrouble },
+  });
   const attendance = createAttendance({ lanes, channels, book, circuits, probing, settler, recorder, due, monotonicMs, want });
-  const replays = createReplays({ storage, clock, owner, lanes, channels, maySend, monotonicMs, onSettled: onReplayed, onTrouble });
+  const replays = createReplays({
+    ...{ storage, clock, owner, lanes, channels, maySend, isWithdrawn, monotonicMs, onSettled: onReplayed, onTrouble },
+  });
+  const withdrawn = createWithdrawn({ storage, lanes, channels, book, recorder, replays });
   const ownership = createOwnership({
     ...{ storage, log, leases, lanes, lanesMax: LANES, channels, book, monotonicMs, reload },
     mayAcquire: () => !stopping,
@@ -172,8 +192,9 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       await Promise.all([settler.flush(), replays.flush()]);
     },
     onTrouble,
-    async onRenewed({ healthVersion, nodes: count }) {
+    async onRenewed({ healthVersion, nodes: count, ...taken }) {
       nodes = count;
+      await withdrawn.follow(taken);
       if (healthVersion !== null) await circuits.refresh(healthVersion);
     },
   });
@@ -184,7 +205,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     if (channel.gone && job.replay) job.replay.drop();
     else if (channel.gone) recorder.drop(job, endpointId);
     // What was broken off says nothing of its receiver; the lane's next owner delivers it.
-    else if (job.lane.lost) job.replay?.drop();
+    else if (job.lane.lost || isBrokenOff(outcome)) job.replay?.drop();
     else {
       // What an address said that is not the endpoint's any more says nothing of the new one, which is tried at once.
       const { health, raised, costsAttempt } = current
@@ -199,6 +220,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       // Not before the queue has let go of this job: it is recorded, and would be closed once more in the name of another.
       if (raised.length > 0) queueMicrotask(() => attendance.tend(channel));
     }
+    rest.stir(channel.endpoint.applicationId);
     if (job.lane.leavingSince !== null) ownership.ended();
     if (stopping && underWay() <= 1) queueMicrotask(() => onIdle?.());
   }
@@ -215,6 +237,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     if (stopping) return;
     for (const channel of channels.all()) channel.queue.kick();
     void due.check();
+    for (const { job } of results) rest.stir(job.event.applicationId);
   }
 
   /** Replays are told and not counted: `stats` are of what the log owes. */
@@ -240,9 +263,14 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     }
     for (const channel of channels.all()) channel.queue.kick();
     tail.hand();
+    // Not waited for: under load there is always something more to read, and the lease must not end meanwhile.
+    void read();
+    await replays.tend();
+  }
+
+  async function read() {
     await tail.read();
     await due.check();
-    await replays.tend();
   }
 
   function onRaised(raised: readonly Raised[]) {
@@ -256,8 +284,9 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   function onHint(payload: string) {
     const hint = readHint(payload, owner);
     if (!hint || stopping) return;
-    if (hint.kind === 'freed') void tick();
-    else wake(hint.lanes);
+    if (hint.kind === 'moved') return wake(hint.lanes);
+    if (hint.kind === 'due') due.note(0);
+    void tick();
   }
 
   function onTrouble(error: unknown) {
@@ -283,6 +312,20 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     onError: onTrouble,
   });
 
+  const rest = createRest({
+    ...{ storage, clock, lanes, channels, book, circuits, monotonicMs, others: () => lanes.size < LANES, stopped: () => stopping },
+    read() {
+      tail.askHeads();
+      return tail.read();
+    },
+    async beat() {
+      due.note(0);
+      hints.due();
+      await tick();
+      await read();
+    },
+  });
+
   const underWay = () => [...channels.all()].reduce((sum, { queue }) => sum + queue.underWay, 0);
 
   function wake(moved: readonly number[] | null) {
@@ -305,16 +348,12 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       wake(moved ?? null);
       hints.moved(moved);
     },
-    forgetItems(itemIds) {
-      replays.forgetItems(itemIds);
-      for (const channel of channels.all()) {
-        const erased = channel.queue.take(({ event }) => event.itemId !== null && itemIds.has(event.itemId));
-        for (const job of erased) recorder.drop(job, channel.endpoint.id);
-      }
-      book.forgetItems(itemIds);
-      for (const channel of channels.all()) recorder.count(channel);
+    forgetItems: withdrawn.forgetItems,
+    async tick() {
+      await tick();
+      await read();
     },
-    tick,
+    rest: rest.of,
     async stop(drainMs = DRAIN_MS) {
       stopping = true;
       tail.stop();

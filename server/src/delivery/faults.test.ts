@@ -5,13 +5,14 @@ import pg from 'pg';
 import { ENGINES, eachEngine, openEngine } from '../../test/support/engines.ts';
 import { freshDatabase, NoSmallDisk, startPostgres } from '../../test/support/postgres.ts';
 import { HOUR_MS, SECOND_MS } from '../base/clock.ts';
+import { updateEndpoint } from '../endpoints/endpoints.ts';
 import { createLanes } from '../events/log.ts';
 import { migrate } from '../storage/migrate.ts';
 import { openStorage } from '../storage/open.ts';
 import { sql, sqlText } from '../storage/sql.ts';
 import { isDiskFull, type Storage } from '../storage/storage.ts';
 import { audit } from './audit/audit.ts';
-import { createWorld, startReceiver } from './testing.ts';
+import { createWorld, POLICY, startReceiver } from './testing.ts';
 
 const range = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);
 
@@ -141,4 +142,76 @@ eachEngine('a clock that jumps', (open) => {
     assert.equal(endpoint!.enabled, 1);
     assert.deepEqual((await audit(world.storage, { from: 0 })).faults, []);
   });
+});
+
+eachEngine('a commit that was not heard of', (open) => {
+  test('is written again, and what died in it is counted once', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const receiver = await startReceiver(t, (_, response) => response.writeHead(500).end());
+    const { endpoint } = await world.endpoint(receiver.url);
+    await updateEndpoint({ ...world, now: 0 }, endpoint.id, { retryDelaysMs: [SECOND_MS] }, POLICY);
+    const deaths = async () =>
+      (await world.storage.first<{ deaths: number | null }>(sql`select cast(sum(deaths) as bigint) as deaths from dead_minutes`))?.deaths ??
+      0;
+    let unheard = false;
+    const storage: Storage = {
+      ...world.storage,
+      async transaction(work) {
+        const answer = await world.storage.transaction(work);
+        if (unheard || (await deaths()) === 0) return answer;
+        unheard = true;
+        throw new Error('the connection ended before the answer came');
+      },
+    };
+    const node = await world.start({ storage });
+    await world.append(range(3));
+    node.wake();
+    await node.settled(3);
+    world.clock.advance(2 * SECOND_MS);
+    await node.tick();
+    while (node.reports.length < 6) {
+      await node.tick();
+      await new Promise(setImmediate);
+    }
+    assert.equal(unheard, true);
+    assert.equal(await deaths(), 3);
+    assert.equal(receiver.received.length, 6);
+    assert.deepEqual((await audit(world.storage, { from: 0 })).faults, []);
+  });
+});
+
+eachEngine('a database that fails while a node takes its lanes', (open) => {
+  for (const when of ['they are read', 'their commit is answered'] as const) {
+    test(`before ${when}: it has them all the same when the database is back`, async (t) => {
+      const world = await createWorld(await open(t), t);
+      const receiver = await startReceiver(t);
+      await world.endpoint(receiver.url);
+      await world.append(range(80));
+      const taken = async () =>
+        (await world.storage.first<{ lanes: number }>(sql`select count(*) as lanes from lane_leases where owner is not null`))!.lanes > 0;
+      let failed = false;
+      const fail = () => {
+        failed = true;
+        throw new Error('the database is away');
+      };
+      const storage: Storage = {
+        ...world.storage,
+        async all(query) {
+          if (when === 'they are read' && !failed && (await taken())) fail();
+          return world.storage.all(query);
+        },
+        async transaction(work) {
+          const answer = await world.storage.transaction(work);
+          if (when === 'their commit is answered' && !failed && (await taken())) fail();
+          return answer;
+        },
+      };
+      const node = await world.start({ storage });
+      assert.equal(failed, true);
+      for (let beats = 0; beats < 5; beats += 1) await node.tick();
+      assert.equal(node.stats().lanes, 64);
+      await node.settled(80);
+      assert.equal(receiver.received.length, 80);
+    });
+  }
 });

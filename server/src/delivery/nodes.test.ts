@@ -1,4 +1,4 @@
-/** Several nodes in one process, on one PostgreSQL, each with a clock of its own that only the test moves. */
+/** Several nodes in one process, on one PostgreSQL, each with a clock and heartbeats of its own that only the test moves. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { openEngine } from '../../test/support/engines.ts';
@@ -12,7 +12,6 @@ type Node = { delivery: Running; wait(ms: number): void };
 
 async function startNode(world: World, nodeId: string): Promise<Node> {
   let monotonicMs = 0;
-  // Beats come from the test alone: one that came of itself showed a node alive that was to be frozen.
   const delivery = await world.start({ nodeId, monotonicMs: () => monotonicMs, heartbeatMs: HOUR_MS });
   return {
     delivery,
@@ -33,9 +32,15 @@ const lanesOf = (nodes: readonly Node[]) => nodes.map(({ delivery }) => delivery
 const settledSum = async ({ storage }: World) =>
   (await storage.first<{ sum: number }>(sql`select cast(sum(settled) as bigint) as sum from lane_leases`))?.sum;
 
+/** The clocks of the nodes run ahead of the machine: an endpoint may lag, and then the lanes settle without it. */
+const isQuiet = ({ delivery }: Node) => {
+  const { queued, underWay, unflushed, lagging } = delivery.stats();
+  return queued + underWay + unflushed + lagging === 0;
+};
+
 /** Heartbeats until all of it is settled. */
 async function settle(world: World, nodes: readonly Node[], events: number) {
-  while ((await settledSum(world)) !== events) {
+  while ((await settledSum(world)) !== events || !nodes.every(isQuiet)) {
     await beat(nodes, 1);
     await new Promise((resolve) => setImmediate(resolve));
   }

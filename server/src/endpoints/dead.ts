@@ -29,20 +29,30 @@ export async function tellDead(storage: Storage, now: number): Promise<number> {
   );
   let told = 0;
   // Each in a transaction of its own: it locks the head of one lane only.
-  for (const { id } of applications) {
-    told += await storage.transaction(async (tx) => {
-      const dead = await tx.all<DeadRow>(
-        sql`select d.endpoint_id, d.minute, d.deaths, e.name, e.url from dead_minutes d join endpoints e on e.id = d.endpoint_id
-            where e.application_id = ${id} and d.minute < ${before} order by d.minute, d.endpoint_id limit ${MINUTES_PER_ROUND}${storage.forUpdateSkipLocked}`,
-      );
-      for (const { endpoint_id, minute } of dead) {
-        await tx.run(sql`delete from dead_minutes where endpoint_id = ${endpoint_id} and minute = ${minute}`);
-      }
-      await appendOperationalEvents(tx, { applicationId: id, refreshId: null, committedAt: now }, dead.map(draft));
-      return dead.length;
-    });
-  }
+  for (const { id } of applications) told += await tell(storage, id, before, now);
   return told;
+}
+
+/** The same of one application, with the minute of `now` itself: for a test clock that is about to pass over its end. */
+export async function tellDeadOf(storage: Storage, applicationId: string, now: number): Promise<number> {
+  const any = await storage.first(
+    sql`select d.minute from dead_minutes d join endpoints e on e.id = d.endpoint_id where e.application_id = ${applicationId} limit 1`,
+  );
+  return any ? tell(storage, applicationId, Math.floor(now / MINUTE_MS) + 1, now) : 0;
+}
+
+async function tell(storage: Storage, id: string, before: number, now: number): Promise<number> {
+  return storage.transaction(async (tx) => {
+    const dead = await tx.all<DeadRow>(
+      sql`select d.endpoint_id, d.minute, d.deaths, e.name, e.url from dead_minutes d join endpoints e on e.id = d.endpoint_id
+            where e.application_id = ${id} and d.minute < ${before} order by d.minute, d.endpoint_id limit ${MINUTES_PER_ROUND}${storage.forUpdateSkipLocked}`,
+    );
+    for (const { endpoint_id, minute } of dead) {
+      await tx.run(sql`delete from dead_minutes where endpoint_id = ${endpoint_id} and minute = ${minute}`);
+    }
+    await appendOperationalEvents(tx, { applicationId: id, refreshId: null, committedAt: now }, dead.map(draft));
+    return dead.length;
+  });
 }
 
 function draft({ endpoint_id, minute, deaths, name, url }: DeadRow): OperationalDraft {

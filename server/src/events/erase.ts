@@ -32,6 +32,22 @@ export async function findTombstones(
   );
 }
 
+/** Of each erasure that is under way, its items; `work` is what the erasure writes about each of them. */
+export async function erasuresUnderWay(reader: Reader): Promise<number[][]> {
+  const running = await reader.all<{ work: string }>(sql`select work from erasures where state = 'running'`);
+  return running.map(({ work }) => (JSON.parse(work) as { itemId: number }[]).map(({ itemId }) => itemId));
+}
+
+/** Items whose erasure is under way: until it has come to them, their events stand in the log as they were. */
+export async function itemsBeingErased(reader: Reader): Promise<ReadonlySet<number>> {
+  return new Set((await erasuresUnderWay(reader)).flat());
+}
+
+/** In the transaction with which an erasure begins or ends: every running server looks at `itemsBeingErased` within a second. */
+export async function raiseErasures(tx: Writer): Promise<void> {
+  await tx.run(sql`update configuration set erasures = erasures + 1`);
+}
+
 export async function eraseEvents(tx: Writer, lane: number, places: readonly Tombstone[]): Promise<number> {
   let erased = 0;
   for (const [segment, group] of Map.groupBy(places, (place) => place.segment)) {

@@ -2,7 +2,7 @@
  * The log: 64 ordered lanes. The one place where an event can be born, and only inside the transaction that makes the
  * change it reports. The row lock on a lane's head makes its sequence gapless and its commit order its seq order.
  */
-import { type SqlValue, sql, sqlList } from '../storage/sql.ts';
+import { type SqlValue, sql, sqlList, sqlTable } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
 import {
   contentOf,
@@ -14,7 +14,7 @@ import {
   TEST_EVENT_TIMESTAMP,
 } from './catalogue.ts';
 import { readNext, segmentBounds } from './segments.ts';
-import { countEvents, ITEMS_PER_STATEMENT } from './sequences.ts';
+import { countEvents } from './sequences.ts';
 
 export const LANES = 64;
 export const FIRST_SEGMENT = 1;
@@ -72,18 +72,43 @@ export async function createLanes(storage: Storage): Promise<void> {
 export type Origin = { applicationId: string; refreshId: string | null; committedAt: number; traceparent?: string | null };
 type Dated = { draft: EventDraft; timestamp: number };
 
-/** Takes `count` timestamps of the user, each larger than any before, not before `now` (the application's clock). Locks the user. */
-export async function takeTimestamps(tx: Writer, userUuid: string, now: number, count: number): Promise<number[]> {
-  const row = await tx.first<{ last_event_at: number }>(
-    sql`update users set last_event_at = (case when last_event_at >= ${now} then last_event_at + 1 else ${now} end) + ${count - 1}
-        where uuid = ${userUuid} returning last_event_at`,
-  );
-  if (!row) throw new Error('events of a user that does not exist');
-  return Array.from({ length: count }, (_, index) => row.last_event_at - count + 1 + index);
+/** `count` timestamps of a user, not before `now` (the application's clock). */
+export type TakenTimestamps = { userUuid: string; now: number; count: number };
+
+const takenTable = sqlTable({ user_uuid: 'text', not_before: 'bigint', count: 'bigint' });
+
+/** Takes timestamps of these users, each larger than any before of its user. Locks the users, each of whom may be named once. */
+export async function takeTimestampsOf(tx: Writer, takes: readonly TakenTimestamps[]): Promise<number[][]> {
+  const taken = takenTable(takes.map(({ userUuid, now, count }) => ({ user_uuid: userUuid, not_before: now, count })));
+  const rows = await tx.all<{ uuid: string; last_event_at: number }>(sql`
+    update users set last_event_at =
+      (case when last_event_at >= taken.not_before then last_event_at + 1 else taken.not_before end) + taken.count - 1
+    from ${taken} as taken where users.uuid = taken.user_uuid returning uuid, last_event_at`);
+  const last = new Map(rows.map(({ uuid, last_event_at }) => [uuid, last_event_at]));
+  return takes.map(({ userUuid, count }) => {
+    const end = last.get(userUuid);
+    if (end === undefined) throw new Error('events of a user that does not exist');
+    return Array.from({ length: count }, (_, index) => end - count + 1 + index);
+  });
 }
 
-/** Appends events as the last statements of the transaction that makes their change. Lanes are locked in ascending order. */
+/** Takes `count` timestamps of one user, as {@link takeTimestampsOf}. */
+export async function takeTimestamps(tx: Writer, userUuid: string, now: number, count: number): Promise<number[]> {
+  const [timestamps] = await takeTimestampsOf(tx, [{ userUuid, now, count }]);
+  return timestamps!;
+}
+
+/** Events of one origin, in their order. */
+export type Append = { origin: Origin; events: readonly Dated[] };
+
+/** Appends events of one origin, as {@link appendAll}. */
 export async function appendEvents(tx: Writer, origin: Origin, events: readonly Dated[]): Promise<void> {
+  await appendAll(tx, [{ origin, events }]);
+}
+
+/** Appends events as the last statements of the transaction that makes their changes. Lanes are locked in ascending order. */
+export async function appendAll(tx: Writer, appends: readonly Append[]): Promise<void> {
+  const events = appends.flatMap(({ origin, events: dated }) => dated.map((one) => ({ ...one, origin })));
   if (events.length === 0) return;
   const byLane = new Map<number, number[]>();
   for (const [index, { draft }] of events.entries()) {
@@ -93,16 +118,17 @@ export async function appendEvents(tx: Writer, origin: Origin, events: readonly 
     else byLane.set(lane, [index]);
   }
   const lanes = [...byLane].sort(([a], [b]) => a - b);
-  const counting = countEvents(
-    tx,
-    events.map(({ draft }) => draft),
-  );
-  // One statement counts them all: the heads are asked for behind it, without waiting for its answer.
-  if (events.length > ITEMS_PER_STATEMENT) await counting;
-  const [counts, ...heads] = await Promise.all([counting, ...lanes.map(([lane, indexes]) => advance(tx, lane, indexes.length))]);
+  // The heads are asked for behind the counting, without waiting for its answer.
+  const [counts, ...heads] = await Promise.all([
+    countEvents(
+      tx,
+      events.map(({ draft }) => draft),
+    ),
+    ...lanes.map(([lane, indexes]) => advance(tx, lane, indexes.length)),
+  ]);
   const rows = lanes.flatMap(([lane, indexes], at) =>
     indexes.map((index, place) => {
-      const { draft, timestamp } = events[index]!;
+      const { draft, timestamp, origin } = events[index]!;
       const event = {
         type: draft.type,
         userUuid: draft.userUuid,

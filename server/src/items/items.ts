@@ -1,5 +1,5 @@
 /** Items: the connection of a user to a bank. Writes; the reading of the wire is in `read.ts`. */
-import { sql } from '../storage/sql.ts';
+import { sql, sqlTable } from '../storage/sql.ts';
 import type { Reader, Writer } from '../storage/storage.ts';
 
 export type Item = {
@@ -119,26 +119,60 @@ export type RefreshedItem = {
   schedule: string;
   consentExpiresAt: number | null;
   refreshedAt: number;
-  /** Uploaded files are read once: what this refresh read (sealed) is not kept; newer files that came meanwhile are. */
-  forgetCredentials: string | null;
   countsAsRefresh: boolean;
   /** The `updated_at` of its live accounts; null where they were not refreshed. */
   accountsUpdatedAt: number | null;
 };
 
-export async function updateRefreshedItem(tx: Writer, item: RefreshedItem): Promise<void> {
-  const succeeded = item.succeeded ? 1 : 0;
+const refreshedTable = sqlTable({
+  item_id: 'bigint',
+  new_status: 'bigint',
+  new_info: 'text',
+  succeeded: 'bigint',
+  complete: 'bigint',
+  full_wanted: 'bigint',
+  new_state: 'text',
+  counted: 'bigint',
+  refreshed_at: 'bigint',
+  new_schedule: 'text',
+  consent_until: 'bigint',
+  next_due_at: 'bigint',
+  accounts_at: 'bigint',
+});
+
+export async function updateRefreshedItems(tx: Writer, items: readonly RefreshedItem[]): Promise<void> {
+  const refreshed = refreshedTable(
+    items.map((item) => ({
+      item_id: item.id,
+      new_status: item.status,
+      new_info: item.statusCodeInfo,
+      succeeded: item.succeeded ? 1 : 0,
+      complete: item.historyComplete ? 1 : 0,
+      full_wanted: item.fullRefreshWanted ? 1 : 0,
+      new_state: item.connectorState,
+      counted: item.countsAsRefresh ? 1 : 0,
+      refreshed_at: item.refreshedAt,
+      new_schedule: item.schedule,
+      consent_until: item.consentExpiresAt,
+      next_due_at: item.dueAt,
+      accounts_at: item.accountsUpdatedAt,
+    })),
+  );
   await tx.run(sql`
-    update items set status = ${item.status}, status_code_info = ${item.statusCodeInfo},
-      connected_once = case when ${succeeded} = 1 then 1 else connected_once end,
-      credentials_expire_at = case when ${succeeded} = 1 then null else credentials_expire_at end,
-      credentials = case when credentials = ${item.forgetCredentials} then null else credentials end,
-      history_complete = case when ${item.historyComplete ? 1 : 0} = 1 then 1 else history_complete end,
-      full_refresh_wanted = ${item.fullRefreshWanted ? 1 : 0}, connector_state = ${item.connectorState}, refresh_count = refresh_count + ${item.countsAsRefresh ? 1 : 0},
-      last_refreshed_at = ${item.refreshedAt}, schedule = ${item.schedule}, consent_expires_at = ${item.consentExpiresAt},
-      due_at = ${item.dueAt} - (select clock_offset_ms from applications where applications.id = items.application_id),
-      accounts_updated_at = coalesce(${item.accountsUpdatedAt}, accounts_updated_at)
-    where id = ${item.id}`);
+    update items set status = new_status, status_code_info = new_info,
+      connected_once = case when succeeded = 1 then 1 else connected_once end,
+      credentials_expire_at = case when succeeded = 1 then null else credentials_expire_at end,
+      history_complete = case when complete = 1 then 1 else history_complete end,
+      full_refresh_wanted = full_wanted, connector_state = new_state, refresh_count = refresh_count + counted,
+      last_refreshed_at = refreshed_at, schedule = new_schedule, consent_expires_at = consent_until,
+      due_at = next_due_at - (select clock_offset_ms from applications where applications.id = items.application_id),
+      accounts_updated_at = coalesce(accounts_at, accounts_updated_at)
+    from ${refreshed} as refreshed where id = item_id`);
+}
+
+/** Uploaded files are read once: what a refresh read (`sealed`) is not kept; newer files that came meanwhile are. */
+export async function forgetCredentials(tx: Writer, itemId: number, sealed: string): Promise<void> {
+  await tx.run(sql`update items set credentials = null where id = ${itemId} and credentials = ${sealed}`);
 }
 
 /** Erases credentials of first connections that failed or were abandoned; answers how many. */

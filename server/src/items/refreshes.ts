@@ -7,7 +7,7 @@
  *   info_required -> invalid_creds | finished_error (the challenge expired)
  */
 import { randomId } from '../base/random.ts';
-import { sql } from '../storage/sql.ts';
+import { sql, sqlTable } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
 
 /** `completion`: the second half of a first connection, the full history after the first data. */
@@ -134,6 +134,38 @@ export async function requestRefresh(tx: Writer, request: RefreshRequest): Promi
   throw new Error(`item ${item.id}: no refresh could be opened`);
 }
 
+const requestedTable = sqlTable({
+  id: 'text',
+  item_id: 'bigint',
+  application_id: 'text',
+  user_uuid: 'text',
+  cause: 'text',
+  phase: 'text',
+  started_at: 'bigint',
+  run_at: 'bigint',
+});
+
+/** Asks for refreshes of different items; where one of an item is open already, it stays the only one. */
+export async function requestRefreshes(tx: Writer, requests: readonly RefreshRequest[]): Promise<void> {
+  if (requests.length === 0) return;
+  const requested = requestedTable(
+    requests.map(({ item, cause, phase, startedAt, runAt }) => ({
+      id: randomId('rfr'),
+      item_id: item.id,
+      application_id: item.applicationId,
+      user_uuid: item.userUuid,
+      cause,
+      phase,
+      started_at: startedAt,
+      run_at: runAt,
+    })),
+  );
+  await tx.run(sql`
+    insert into refreshes (id, item_id, application_id, user_uuid, cause, state, phase, started_at, run_at)
+    select id, item_id, application_id, user_uuid, cause, 'authenticating', phase, started_at, run_at from ${requested} as requested
+    where true on conflict do nothing`);
+}
+
 /** Takes runnable refreshes for `leaseMs`; a worker that dies frees them by the passing of time. */
 export async function claimRefreshes(
   tx: Writer,
@@ -183,7 +215,8 @@ export async function answerChallenge(tx: Writer, refreshId: string, sealedAnswe
   return changed === 1;
 }
 
-export type FinishedRefresh = {
+/** How a refresh ended; `id` and `epoch` are those of the claim that ran it. */
+export type FinishedRefresh = Pick<Refresh, 'id' | 'epoch'> & {
   state: 'finished' | 'invalid_creds' | 'finished_error';
   status: number;
   statusCodeInfo: string | null;
@@ -197,15 +230,44 @@ export type FinishedRefresh = {
   finishedAt: number;
 };
 
-/** Closes the record; false where the run was fenced off, and then nothing else of its transaction may stand. */
-export async function finishRefresh(tx: Writer, refresh: Pick<Refresh, 'id' | 'epoch'>, finished: FinishedRefresh): Promise<boolean> {
-  const changed = await tx.run(sql`
-    update refreshes set state = ${finished.state}, status = ${finished.status}, status_code_info = ${finished.statusCodeInfo},
-      full_refresh = ${finished.fullRefresh ? 1 : 0}, refreshed_accounts_count = ${finished.refreshed},
-      total_accounts_count = ${finished.total}, record = ${finished.record}, traceparent = ${finished.traceparent}, challenge = null, challenge_state = null, answer = null,
-      finished_at = ${finished.finishedAt}
-    where id = ${refresh.id} and epoch = ${refresh.epoch} and finished_at is null`);
-  return changed === 1;
+const finishedTable = sqlTable({
+  refresh_id: 'text',
+  claim_epoch: 'bigint',
+  end_state: 'text',
+  end_status: 'bigint',
+  end_info: 'text',
+  end_full: 'bigint',
+  refreshed: 'bigint',
+  total: 'bigint',
+  end_record: 'text',
+  end_traceparent: 'text',
+  ended_at: 'bigint',
+});
+
+/** Closes the records. Answers the ids of those that stand: of the others, which were fenced off, nothing else may be written. */
+export async function finishRefreshes(tx: Writer, finished: readonly FinishedRefresh[]): Promise<ReadonlySet<string>> {
+  const ended = finishedTable(
+    finished.map((one) => ({
+      refresh_id: one.id,
+      claim_epoch: one.epoch,
+      end_state: one.state,
+      end_status: one.status,
+      end_info: one.statusCodeInfo,
+      end_full: one.fullRefresh ? 1 : 0,
+      refreshed: one.refreshed,
+      total: one.total,
+      end_record: one.record,
+      end_traceparent: one.traceparent,
+      ended_at: one.finishedAt,
+    })),
+  );
+  const rows = await tx.all<{ id: string }>(sql`
+    update refreshes set state = end_state, status = end_status, status_code_info = end_info, full_refresh = end_full,
+      refreshed_accounts_count = refreshed, total_accounts_count = total, record = end_record, traceparent = end_traceparent,
+      challenge = null, challenge_state = null, answer = null, finished_at = ended_at
+    from ${ended} as ended where id = refresh_id and epoch = claim_epoch and finished_at is null
+    returning id`);
+  return new Set(rows.map(({ id }) => id));
 }
 
 /** Whether a run may still write: false where another worker has the refresh, or where it was erased with its item. */
@@ -228,14 +290,6 @@ export async function bringRefreshesNearer(tx: Writer, applicationId: string, by
   await tx.run(sql`
     update refreshes set run_at = run_at - ${byMs}, challenge_expires_at = challenge_expires_at - ${byMs}
     where application_id = ${applicationId} and finished_at is null and running = 0`);
-}
-
-/** An application's open refreshes: how many a worker has now, and when the first of the others can be taken (real time). */
-export async function openRefreshes(reader: Reader, applicationId: string): Promise<{ running: number; nextRunAt: number | null }> {
-  const row = await reader.first<{ running: number | null; next_run_at: number | null }>(sql`
-    select sum(running) as running, min(case when running = 0 then run_at end) as next_run_at from refreshes
-    where application_id = ${applicationId} and finished_at is null`);
-  return { running: Number(row?.running ?? 0), nextRunAt: row?.next_run_at ?? null };
 }
 
 /** The next moment at which a refresh can be taken or an item falls due, real time; null when there is neither. */

@@ -1,8 +1,8 @@
-/** What a refresh begins with, in one question: the item, its accounts, what its application wants, and whether its bank is suspended. */
+/** What refreshes begin with, in one question for all that begin together: the item, its accounts, what its application wants, and whether its bank is suspended. */
 import type { PendingTransition } from '../access/applications.ts';
 import { type AccountRecord, type AccountRow, accountFromRow } from '../accounts/accounts.ts';
 import { type Item, type ItemRow, itemFromRow } from '../items/items.ts';
-import { sql } from '../storage/sql.ts';
+import { sql, sqlTable } from '../storage/sql.ts';
 import type { Reader } from '../storage/storage.ts';
 import type { Circuit } from './schedule/circuit.ts';
 import { CIRCUIT_COLUMNS, CIRCUIT_JOIN, type CircuitRow, circuitFromRow } from './schedule/circuits.ts';
@@ -33,8 +33,11 @@ type BeginningRow = ItemRow & {
 } & CircuitRow &
   Prefixed<AccountRow>;
 
-/** Null for an item that is gone. */
-export async function readBeginning(reader: Reader, itemId: number): Promise<Beginning | null> {
+const wantedTable = sqlTable({ id: 'bigint' });
+
+/** By item; one that is gone has none. */
+export async function readBeginnings(reader: Reader, itemIds: readonly number[]): Promise<ReadonlyMap<number, Beginning>> {
+  const wanted = wantedTable(itemIds.map((id) => ({ id })));
   const rows = await reader.all<BeginningRow>(sql`
     select items.*, applications.clock_offset_ms, applications.pending_transition, applications.environment,
       applications.refresh_bands, ${CIRCUIT_COLUMNS},
@@ -45,11 +48,22 @@ export async function readBeginning(reader: Reader, itemId: number): Promise<Beg
       a.trust as a_trust, a.breaker as a_breaker, a.next_window_from as a_next_window_from, a.history_complete as
       a_history_complete, a.settled as a_settled, a.absent_since as a_absent_since, a.absences as a_absences,
       a.deleted_at as a_deleted_at
-    from items join applications on applications.id = items.application_id ${CIRCUIT_JOIN}
+    from ${wanted} as wanted join items on items.id = wanted.id
+      join applications on applications.id = items.application_id ${CIRCUIT_JOIN}
       left join accounts a on a.item_id = items.id
-    where items.id = ${itemId} order by a.id`);
-  const [first] = rows;
-  if (!first) return null;
+    order by items.id, a.id`);
+  const byItem = Map.groupBy(rows, ({ id }) => id);
+  return new Map([...byItem].map(([id, ofItem]) => [id, beginningOf(ofItem)]));
+}
+
+/** Null for an item that is gone. */
+export async function readBeginning(reader: Reader, itemId: number): Promise<Beginning | null> {
+  return (await readBeginnings(reader, [itemId])).get(itemId) ?? null;
+}
+
+/** Of the rows of one item, one for each account, or one without an account. */
+function beginningOf(rows: readonly BeginningRow[]): Beginning {
+  const first = rows[0]!;
   return {
     item: itemFromRow(first),
     accounts: first.a_id === null ? [] : rows.map((row) => accountFromRow(withoutPrefix(row))),

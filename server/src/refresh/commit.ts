@@ -1,19 +1,20 @@
-/** How a run ends: its plan, or its failure, in one transaction, fenced by the epoch of its claim, with its events last. */
+/** How a run ends: its plan, or its failure, becomes an ending, which is committed whole, fenced by the epoch of its claim. */
 import { DAY_MS, isoDate } from '../base/clock.ts';
 import type { CalendarDate, Failure, Json, ObservedAccount, StatusCode } from '../connectors/connector.ts';
 import type { EventDraft } from '../events/catalogue.ts';
-import { appendEvents, takeTimestamps } from '../events/log.ts';
-import { updateRefreshedItem } from '../items/items.ts';
-import { type FinishedRefresh, finishRefresh, requestRefresh } from '../items/refreshes.ts';
+import { forgetCredentials } from '../items/items.ts';
+import { type FinishedRefresh, requestRefresh } from '../items/refreshes.ts';
 import type { Writer } from '../storage/storage.ts';
 import { rowsToCompare } from '../transactions/transactions.ts';
 import type { BankAnswer, FetchedAccount } from './bank.ts';
 import type { AccountOutcome } from './detection/accounts.ts';
+import type { Ending } from './endings.ts';
 import { identifyAccounts, type Plan, planRefresh } from './plan.ts';
 import type { AccountNote, RefreshRecord } from './record.ts';
 import { completesConnection, fingerprintOf, isAttended, type RefreshServices, type Run, statePlace } from './run.ts';
 import { type Settled, settledBefore, TOMBSTONES_MS } from './same-answer.ts';
-import { writePlan } from './write.ts';
+import type { CircuitChange } from './schedule/circuits.ts';
+import { rowsWritten, writePlan } from './write.ts';
 
 /** The full history follows the first data after this pause, so that the user's pages have what they wait for first. */
 const FULL_HISTORY_DELAY_MS = 2_000;
@@ -21,8 +22,9 @@ const FULL_HISTORY_DELAY_MS = 2_000;
 const WINDOW_MARGIN_MS = 30 * DAY_MS;
 
 type Answered = Extract<BankAnswer, { kind: 'answered' }>;
-type Ending = {
-  finished: Omit<FinishedRefresh, 'traceparent' | 'finishedAt'>;
+/** What the answer, or the failure, decides about the ending. */
+type Outcome = {
+  finished: Omit<FinishedRefresh, 'id' | 'epoch' | 'traceparent' | 'finishedAt'>;
   drafts: readonly EventDraft[];
   fullRefreshWanted: boolean;
   keep?: Json | undefined;
@@ -32,6 +34,7 @@ type Ending = {
   failure: Omit<Failure, 'kind'> | null;
   /** Null where no account was looked at. */
   write: ((tx: Writer, timestamps: readonly number[]) => Promise<void>) | null;
+  rows: number;
 };
 
 export async function commitAnswer(services: RefreshServices, run: Run, answer: Answered): Promise<void> {
@@ -64,6 +67,7 @@ export async function commitAnswer(services: RefreshServices, run: Run, answer: 
     consentExpiresAt: answer.consentExpiresAt,
     failure: null,
     write: (tx, timestamps) => writePlan(tx, owner, refresh.id, plan, rowIds, timestamps),
+    rows: rowsWritten(plan),
   });
 }
 
@@ -86,6 +90,7 @@ export async function commitFailure(services: RefreshServices, run: Run, failure
     fullRefreshWanted: item.fullRefreshWanted,
     failure,
     write: null,
+    rows: 0,
   });
 }
 
@@ -136,94 +141,19 @@ function compareSince(run: Run, { batches }: Extract<FetchedAccount['answer'], {
   return isoDate(Date.parse(earliest) - WINDOW_MARGIN_MS);
 }
 
-/** Takes the transaction back: another worker has the refresh, or it was erased with its item. */
-class FencedOff extends Error {}
-
-/** The transaction of every ending: the record, the item, and `item.refreshed` as its last event. */
-async function finish(services: RefreshServices, run: Run, ending: Ending): Promise<void> {
-  const { refresh, item, connector, pacing } = run;
-  const { drafts } = ending;
-  const realNow = services.clock.now();
-  // Banks take their time: events and rows carry the moment of the commit, so that who asks for changes since then misses none.
-  const now = realNow + run.clockOffsetMs;
-  const finished: FinishedRefresh = { ...ending.finished, traceparent: run.traceparent, finishedAt: now };
-  const succeeded = finished.state === 'finished';
-  const followed = succeeded && refresh.phase === 'recent' && !finished.fullRefresh;
-  const consentExpiresAt = succeeded && ending.consentExpiresAt !== undefined ? ending.consentExpiresAt : item.consentExpiresAt;
-  const paced = await pacing.end(
-    {
-      status: finished.status as StatusCode,
-      failedWhole: ending.failure !== null,
-      connectedOnce: succeeded || item.connectedOnce,
-      retryAfterMs: ending.failure?.retryAfterMs ?? null,
-      consentExpiresAt,
-    },
-    () => fingerprintOf(services, item),
-    services.outcomes,
-    now,
-  );
-  const connectorState =
-    ending.keep === undefined
-      ? item.connectorState
-      : await services.vault.seal(services.storage, item.dataKeyId, statePlace(item), JSON.stringify(ending.keep));
-
-  const work = async (tx: Writer): Promise<void> => {
-    // Sent together: whatever comes of the first, a fence takes both back.
-    const [stands, timestamps] = await Promise.all([
-      finishRefresh(tx, refresh, finished),
-      takeTimestamps(tx, item.userUuid, now, drafts.length),
-    ]);
-    if (!stands) throw new FencedOff();
-    const origin = { applicationId: item.applicationId, refreshId: refresh.id, committedAt: realNow, traceparent: run.traceparent };
-    const written = [
-      ending.write?.(tx, timestamps),
-      updateRefreshedItem(tx, {
-        id: item.id,
-        status: finished.status,
-        statusCodeInfo: finished.statusCodeInfo,
-        succeeded,
-        historyComplete: item.historyComplete || finished.fullRefresh,
-        fullRefreshWanted: ending.fullRefreshWanted,
-        connectorState,
-        dueAt: paced.dueAt,
-        schedule: paced.schedule,
-        consentExpiresAt,
-        refreshedAt: now,
-        forgetCredentials: connector?.bank.input === 'files' ? item.credentials : null,
-        countsAsRefresh: !completesConnection(refresh),
-        accountsUpdatedAt: ending.write ? timestamps.at(-1)! : null,
-      }),
-    ];
-    if (paced.circuit !== null) written.push(pacing.writeCircuit(tx, paced.circuit, now));
-    if (followed) {
-      await Promise.all(written);
-      await requestRefresh(tx, { item, cause: 'completion', phase: 'full', startedAt: now + 1, runAt: realNow + FULL_HISTORY_DELAY_MS });
-    }
-    await Promise.all([
-      ...written,
-      appendEvents(
-        tx,
-        origin,
-        drafts.map((draft, index) => ({ draft, timestamp: timestamps[index]! })),
-      ),
-    ]);
-  };
-
-  let committed = true;
-  try {
-    await services.storage.transaction(work);
-  } catch (error) {
-    if (!(error instanceof FencedOff)) throw error;
-    committed = false;
-  }
+/** Commits the ending, then tells of it. */
+async function finish(services: RefreshServices, run: Run, outcome: Outcome): Promise<void> {
+  const { refresh, item } = run;
+  const { ending, circuit } = await endingOf(services, run, outcome);
+  const committed = await run.endings.commit(ending);
   const durationMs = performance.now() - run.startedAt;
+  const { status, statusCodeInfo, fullRefresh } = ending.finished;
   if (committed) {
     services.onEvents();
-    const { status } = finished;
     const named = { refreshId: refresh.id, itemId: item.id, bankId: item.bankId, cause: refresh.cause, status };
     services.onRefreshed?.({ ...named, traceparent: run.traceparent, endedAt: services.clock.now(), durationMs });
   }
-  if (committed && paced.circuit !== null) services.log.warn({ bank: item.bankId, circuit: paced.circuit }, 'bank circuit');
+  if (committed && circuit !== null) services.log.warn({ bank: item.bankId, circuit }, 'bank circuit');
   services.log.info(
     {
       refresh: refresh.id,
@@ -231,13 +161,77 @@ async function finish(services: RefreshServices, run: Run, ending: Ending): Prom
       bank: item.bankId,
       cause: refresh.cause,
       phase: refresh.phase,
-      status: finished.status,
-      info: finished.statusCodeInfo,
-      events: drafts.length,
-      full_refresh: finished.fullRefresh,
+      status,
+      info: statusCodeInfo,
+      events: outcome.drafts.length,
+      full_refresh: fullRefresh,
       fenced_off: !committed,
       took_ms: Math.round(durationMs),
     },
     'refresh',
   );
+}
+
+/** Everything that an ending writes, worked out before its transaction; `circuit` is what it says to its bank's. */
+async function endingOf(services: RefreshServices, run: Run, outcome: Outcome): Promise<{ ending: Ending; circuit: CircuitChange }> {
+  const { refresh, item, connector, pacing } = run;
+  const { drafts } = outcome;
+  const realNow = services.clock.now();
+  // Banks take their time: events and rows carry the moment of the commit, so that who asks for changes since then misses none.
+  const now = realNow + run.clockOffsetMs;
+  const finished = { ...outcome.finished, id: refresh.id, epoch: refresh.epoch, traceparent: run.traceparent, finishedAt: now };
+  const succeeded = finished.state === 'finished';
+  const followed = succeeded && refresh.phase === 'recent' && !finished.fullRefresh;
+  const consentExpiresAt = succeeded && outcome.consentExpiresAt !== undefined ? outcome.consentExpiresAt : item.consentExpiresAt;
+  const { dueAt, schedule, circuit } = await pacing.end(
+    {
+      status: finished.status as StatusCode,
+      failedWhole: outcome.failure !== null,
+      connectedOnce: succeeded || item.connectedOnce,
+      retryAfterMs: outcome.failure?.retryAfterMs ?? null,
+      consentExpiresAt,
+    },
+    () => fingerprintOf(services, item),
+    services.outcomes,
+    now,
+  );
+  const connectorState =
+    outcome.keep === undefined
+      ? item.connectorState
+      : await services.vault.seal(services.storage, item.dataKeyId, statePlace(item), JSON.stringify(outcome.keep));
+
+  const write = async (tx: Writer, timestamps: readonly number[]): Promise<void> => {
+    await Promise.all([
+      outcome.write?.(tx, timestamps),
+      connector?.bank.input === 'files' && item.credentials !== null && forgetCredentials(tx, item.id, item.credentials),
+      circuit !== null && pacing.writeCircuit(tx, circuit, now),
+      followed &&
+        requestRefresh(tx, { item, cause: 'completion', phase: 'full', startedAt: now + 1, runAt: realNow + FULL_HISTORY_DELAY_MS }),
+    ]);
+  };
+  const ending: Ending = {
+    finished,
+    userUuid: item.userUuid,
+    now,
+    origin: { applicationId: item.applicationId, refreshId: refresh.id, committedAt: realNow, traceparent: run.traceparent },
+    drafts,
+    item: {
+      id: item.id,
+      status: finished.status,
+      statusCodeInfo: finished.statusCodeInfo,
+      succeeded,
+      historyComplete: item.historyComplete || finished.fullRefresh,
+      fullRefreshWanted: outcome.fullRefreshWanted,
+      connectorState,
+      dueAt,
+      schedule,
+      consentExpiresAt,
+      refreshedAt: now,
+      countsAsRefresh: !completesConnection(refresh),
+    },
+    accountsRefreshed: outcome.write !== null,
+    write,
+    rows: outcome.rows,
+  };
+  return { ending, circuit };
 }

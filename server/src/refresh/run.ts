@@ -10,8 +10,9 @@ import type { Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Vault } from '../vault/vault.ts';
 import { askBank, type BankAnswer } from './bank.ts';
-import { type Beginning, readBeginning } from './beginning.ts';
+import type { Beginning } from './beginning.ts';
 import { commitAnswer, commitFailure } from './commit.ts';
+import type { Endings } from './endings.ts';
 import { type BankOutcomes, circuitDomain } from './schedule/circuits.ts';
 import { accountKey } from './schedule/ledger.ts';
 import { type Pacing, pace } from './schedule/pacing.ts';
@@ -52,6 +53,7 @@ const PROGRESS_EVERY_MS = 300;
 /** `now` is the application's clock when the run began; commits read it again. `connector` is null where the bank is no longer known. */
 export type Run = Beginning & {
   refresh: Refresh;
+  endings: Endings;
   connector: Connector | null;
   pacing: Pacing;
   now: number;
@@ -61,10 +63,13 @@ export type Run = Beginning & {
   calls: number;
 };
 
+/** What runs begin with and end in, shared by those that do so together. `beginning` is null for an item that is gone. */
+export type RunTogether = { beginning: () => Promise<Beginning | null>; endings: Endings; signal: AbortSignal };
+
 /** Throws only what no rule foresees, while the claim stands: the refresh then runs again. */
-export async function runRefresh(services: RefreshServices, refresh: Refresh, signal: AbortSignal): Promise<void> {
+export async function runRefresh(services: RefreshServices, refresh: Refresh, together: RunTogether): Promise<void> {
   try {
-    await runClaimed(services, refresh, signal);
+    await runClaimed(services, refresh, together);
   } catch (error) {
     // An item that is erased takes its keys and rows from under its run: what then fails concerns nobody.
     if (await isClaimed(services.storage, refresh)) throw error;
@@ -72,9 +77,9 @@ export async function runRefresh(services: RefreshServices, refresh: Refresh, si
   }
 }
 
-async function runClaimed(services: RefreshServices, refresh: Refresh, signal: AbortSignal): Promise<void> {
-  const { storage, clock } = services;
-  const beginning = await readBeginning(storage, refresh.itemId);
+async function runClaimed(services: RefreshServices, refresh: Refresh, { beginning: begin, endings, signal }: RunTogether): Promise<void> {
+  const { clock } = services;
+  const beginning = await begin();
   if (!beginning) return;
   const { item } = beginning;
   const now = clock.now() + beginning.clockOffsetMs;
@@ -89,7 +94,7 @@ async function runClaimed(services: RefreshServices, refresh: Refresh, signal: A
     now,
   });
   const startedAt = performance.now();
-  const run: Run = { ...beginning, refresh, connector, pacing, now, startedAt, traceparent: newTraceparent(), calls: 0 };
+  const run: Run = { ...beginning, refresh, endings, connector, pacing, now, startedAt, traceparent: newTraceparent(), calls: 0 };
   if (!connector) return commitFailure(services, run, { status: 1005, info: null });
   if (challengeExpired(refresh, clock.now())) return commitFailure(services, run, SCA_MISSING);
 

@@ -202,10 +202,14 @@ test('a bank that shows the same twice is compared once more, and not a third ti
 });
 
 /** A comparison that found nothing, in an account that has a row or none. */
-function settled(rows: readonly StoredTransaction[], since: string | null): { account: AccountRecord; comparison: Comparison } {
+function settled(
+  rows: readonly StoredTransaction[],
+  since: string | null,
+  observations: readonly Observation[] = [],
+): { account: AccountRecord; comparison: Comparison } {
   const side: Side = { account: null, name: 'Account', rows: new Map(rows.map((row) => [row.id, row])), lastId: 100 };
   const bankOf: Bank = { ids: 'none', from: 'fixed', incomplete: false, balance: 'none' };
-  const batch = answerOf(bankOf, [], '2026-02-01', START, 0, { silent: false, interest: 0 });
+  const batch = { ...answerOf(bankOf, [], '2026-02-01', START, 0, { silent: false, interest: 0 }), observations };
   look(side, batch, START, 'rfr_0', false);
   const base = { ...side.account!, settled: null };
   const comparison = { account: base, batches: [batch], since, now: START };
@@ -254,4 +258,62 @@ test('the same answer beside other stored rows is not the same comparison', () =
   const { account, comparison } = settled([], '2026-01-02');
   assert.notEqual(settledBefore({ ...comparison, account }), null);
   assert.equal(settledBefore({ ...comparison, account, since: null }), null);
+});
+
+const REQUIRED: readonly (keyof Observation)[] = ['status', 'amount', 'rawText'];
+
+test('an answer with another value in any one field of a row is another answer', () => {
+  const full: Required<Observation> = {
+    status: 'booked',
+    amount: money(-250, 2, 'EUR'),
+    bookingDate: '2026-02-02',
+    valueDate: '2026-02-03',
+    transactionDate: '2026-02-01',
+    rawText: 'CAFE',
+    counterpartyName: 'CAFE DU PARC',
+    counterpartyIban: 'FR7630006000011234567890189',
+    endToEndId: 'e2e',
+    providerId: 'p1',
+    linkPendingId: 'p0',
+    balanceAfter: money(1_000, 2, 'EUR'),
+    bankCode: 'CB',
+    categoryId: 7,
+    showClientSide: true,
+    correction: { action: 'replace', providerId: 'p2' },
+  };
+  const others: Required<Observation> = {
+    status: 'pending',
+    amount: money(-250, 1, 'EUR'),
+    bookingDate: '2026-02-04',
+    valueDate: '2026-02-04',
+    transactionDate: '2026-02-04',
+    rawText: 'CAFE ',
+    counterpartyName: 'CAFE',
+    counterpartyIban: 'FR7630006000011234567890188',
+    endToEndId: 'e2f',
+    providerId: 'p',
+    linkPendingId: 'p',
+    balanceAfter: money(1_000, 2, 'USD'),
+    bankCode: 'C',
+    categoryId: 8,
+    showClientSide: false,
+    correction: { action: 'delete', providerId: 'p2' },
+  };
+  const settledWith = (row: Observation) => {
+    const { account, comparison } = settled([], null, [row]);
+    return (again: Observation) => {
+      const batches = [{ ...comparison.batches[0]!, observations: [again] }];
+      return settledBefore({ ...comparison, account, batches }) !== null;
+    };
+  };
+  const recognises = settledWith(full);
+  assert.equal(recognises({ ...full }), true);
+  for (const field of Object.keys(full) as (keyof Observation)[]) {
+    const { [field]: _, ...without } = full;
+    assert.equal(recognises({ ...full, [field]: others[field] }), false, `${field} changed`);
+    if (!REQUIRED.includes(field)) assert.equal(recognises(without as Observation), false, `${field} left out`);
+  }
+  // The same characters in other fields.
+  const short = settledWith({ status: 'booked', amount: full.amount, rawText: 'A', providerId: 'B' });
+  assert.equal(short({ status: 'booked', amount: full.amount, rawText: 'Ai1 B' }), false);
 });

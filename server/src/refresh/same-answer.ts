@@ -7,10 +7,10 @@
  * trust in ids (looked at again here), and the time. Time decides about rows that are missing (then nothing is settled), about
  * deleted rows that may still return or book (`until`), and about days that the answer did not reach yet (`through`).
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { AccountRecord } from '../accounts/accounts.ts';
 import { DAY_MS, isoDate } from '../base/clock.ts';
-import type { Balance, Batch, CalendarDate } from '../connectors/connector.ts';
+import type { Balance, Batch, CalendarDate, Observation } from '../connectors/connector.ts';
 import { balanceChanged, chooseBalance } from './detection/balance.ts';
 import { learn, NO_TRUST, type TrustLevel, trustLevel } from './detection/identifiers.ts';
 import { PENDING_RETURN_MS } from './detection/stages-certain.ts';
@@ -132,8 +132,34 @@ function onlyRange(batches: readonly Batch[]): { from: CalendarDate; to: Calenda
 
 /** All that was answered, but for the last day of the range, which moves by itself, and the balance, which is looked at apart. */
 function digestOf({ observations, coverage }: Batch, from: CalendarDate, since: CalendarDate | null): string {
-  const text = JSON.stringify([RULES, since, { ...coverage, windows: [from] }, observations]);
-  return createHash('sha256').update(text).digest('base64url');
+  let text = JSON.stringify([RULES, since, { ...coverage, windows: [from] }]);
+  for (const row of observations) text += lineOf(row);
+  return hash('sha256', text, 'base64url');
+}
+
+/**
+ * All of a row in one text that no other row has: texts have their lengths before them, the rest has a form of its own. The
+ * digest of 150 rows took 130 µs through `JSON.stringify`, which was a fifth of a refresh without changes, and 55 µs so.
+ */
+function lineOf(row: Observation): string {
+  const { amount, rawText, providerId, counterpartyName } = row;
+  let line = `${row.status}${amount.minor} ${amount.exponent}${amount.currency}${row.bookingDate}${row.transactionDate}${row.valueDate}`;
+  line += `${rawText.length} ${rawText}`;
+  if (providerId !== undefined) line += `i${providerId.length} ${providerId}`;
+  if (counterpartyName !== undefined) line += `n${counterpartyName.length} ${counterpartyName}`;
+  const { counterpartyIban, endToEndId, linkPendingId, balanceAfter, bankCode, categoryId, showClientSide, correction } = row;
+  if (
+    counterpartyIban !== undefined ||
+    endToEndId !== undefined ||
+    linkPendingId !== undefined ||
+    balanceAfter !== undefined ||
+    bankCode !== undefined ||
+    categoryId !== undefined ||
+    showClientSide !== undefined ||
+    correction !== undefined
+  )
+    line += JSON.stringify({ counterpartyIban, endToEndId, linkPendingId, balanceAfter, bankCode, categoryId, showClientSide, correction });
+  return line;
 }
 
 function taught(account: AccountRecord, { evidence }: Settled): Trust {

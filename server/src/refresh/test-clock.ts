@@ -7,10 +7,11 @@
 import { DAY_MS, MINUTE_MS } from '../base/clock.ts';
 import { randomId } from '../base/random.ts';
 import { bringDueNearer } from '../items/items.ts';
-import { bringRefreshesNearer, openRefreshes } from '../items/refreshes.ts';
+import { bringRefreshesNearer } from '../items/refreshes.ts';
 import { sql } from '../storage/sql.ts';
+import type { Writer } from '../storage/storage.ts';
 import type { RefreshServices } from './run.ts';
-import { runApplication } from './worker.ts';
+import { runPass } from './worker.ts';
 
 /** Five years at once: more is a mistake in a unit. */
 export const ADVANCE_MAX_MS = 5 * 366 * DAY_MS;
@@ -26,8 +27,16 @@ export type AdvanceOutcome =
   | { ok: true; from: number; now: number; refreshes: number; events: number }
   | { ok: false; refusal: ClockRefusal };
 
+/** What else goes by the test clock, beside refreshes; what it is, is for those to know who hand it in. */
+export type Companion = {
+  /** Ends when nothing of it can happen at this moment; answers when something next can (real time), or null. */
+  rest(signal: AbortSignal): Promise<number | null>;
+  /** Among the statements of the transaction that moves the clock. `from` is the application's time. */
+  bringNearer(tx: Writer, span: { from: number; byMs: number }): Promise<void>;
+};
+
 /** `waitMs`: how long (real time) to wait for an advance by another, or for a run of another worker's. */
-export type AdvanceOptions = { signal: AbortSignal; waitMs?: number };
+export type AdvanceOptions = { signal: AbortSignal; waitMs?: number; companion?: Companion };
 const WAIT_MS = 30_000;
 
 /** The steps of one advance are durable together, at its end: each waiting for the disk would be most of a year's walk. */
@@ -40,7 +49,7 @@ export async function advanceClock(
   services: RefreshServices,
   applicationId: string,
   target: ClockTarget,
-  { signal, waitMs = WAIT_MS }: AdvanceOptions,
+  { signal, waitMs = WAIT_MS, companion }: AdvanceOptions,
 ): Promise<AdvanceOutcome> {
   const before = await readClock(services, applicationId);
   if (before === null) return { ok: false, refusal: 'unknown application' };
@@ -60,7 +69,7 @@ export async function advanceClock(
     if (to - from > ADVANCE_MAX_MS) return { ok: false, refusal: 'too far' };
     const refreshes = await countRefreshes(services, applicationId);
     const events = await countEvents(services, applicationId);
-    await walk(withLazyCommits(services), { applicationId, mover, to, waitMs, signal });
+    await walk(withLazyCommits(services), { applicationId, mover, to, waitMs, signal, companion });
     const after = (await readClock(services, applicationId))!;
     return {
       ok: true,
@@ -104,49 +113,74 @@ export async function readClock(
   return row ? { environment: row.environment, offsetMs: row.clock_offset_ms, now: clock.now() + row.clock_offset_ms } : null;
 }
 
-/** When something next falls due, on the application's clock; null where nothing is scheduled. */
-async function nextDue(
-  services: RefreshServices,
-  applicationId: string,
-  nextRunAt: number | null,
-  reading: ClockReading,
-): Promise<number | null> {
-  const due = await services.storage.first<{ due_at: number | null }>(
-    sql`select min(due_at) as due_at from items where application_id = ${applicationId}`,
-  );
-  const moments = [due?.due_at ?? null, nextRunAt].filter((moment) => moment !== null);
-  return moments.length === 0 ? null : Math.min(...moments) + reading.offsetMs;
+/** Real times. `nextAt`: when something next falls due or can be taken; null where nothing is scheduled. */
+type Standing = { offsetMs: number; nextAt: number | null; running: number };
+
+/** One statement for each step: all that a walk asks. */
+async function readStanding({ storage }: RefreshServices, applicationId: string): Promise<Standing> {
+  const row = await storage.first<{ clock_offset_ms: number; due_at: number | null; run_at: number | null; running: number | null }>(sql`
+    select clock_offset_ms, (select min(due_at) from items where application_id = ${applicationId}) as due_at,
+      open.run_at, open.running
+    from applications, (
+      select min(case when running = 0 then run_at end) as run_at, sum(running) as running from refreshes
+      where application_id = ${applicationId} and finished_at is null
+    ) as open
+    where id = ${applicationId}`);
+  if (!row) throw new Error('the application was deleted while its test clock went forward');
+  return { offsetMs: row.clock_offset_ms, nextAt: earlier(row.due_at, row.run_at), running: Number(row.running ?? 0) };
 }
 
-type Walk = { applicationId: string; mover: string; to: number; waitMs: number; signal: AbortSignal };
+function earlier(one: number | null, other: number | null): number | null {
+  if (one === null || other === null) return one ?? other;
+  return Math.min(one, other);
+}
+
+type Walk = {
+  applicationId: string;
+  mover: string;
+  to: number;
+  waitMs: number;
+  signal: AbortSignal;
+  companion: Companion | undefined;
+};
 
 /** From due moment to due moment. A run of another worker that does not end within `waitMs` in all is left behind: its claim ends by itself. */
-async function walk(services: RefreshServices, { applicationId, mover, to, waitMs, signal }: Walk): Promise<void> {
+async function walk(services: RefreshServices, way: Walk): Promise<void> {
+  const { applicationId, to, waitMs, signal, companion } = way;
   const patience = performance.now() + waitMs;
   for (;;) {
     signal.throwIfAborted();
-    await runApplication(services, applicationId, signal);
-    const open = await openRefreshes(services.storage, applicationId);
-    if (open.running > 0 && performance.now() < patience) {
+    const { offsetMs, nextAt, running } = await readStanding(services, applicationId);
+    const due = nextAt !== null && nextAt <= services.clock.now();
+    if (due && (await runPass(services, applicationId, signal)) > 0) continue;
+    // What is due and cannot be taken is being taken by another worker.
+    if ((due || running > 0) && performance.now() < patience) {
       await pause();
       continue;
     }
-    const reading = (await readClock(services, applicationId))!;
-    if (reading.now >= to) return;
-    const due = await nextDue(services, applicationId, open.nextRunAt, reading);
-    const next = due === null ? to : Math.min(to, Math.max(due, reading.now + 1));
-    await moveBy(services, applicationId, mover, next - reading.now);
+    const beside = companion ? await companion.rest(signal) : null;
+    const realNow = services.clock.now();
+    const leftMs = to - offsetMs - realNow;
+    if (leftMs <= 0) return;
+    const next = earlier(nextAt, beside);
+    const byMs = next === null ? leftMs : Math.min(leftMs, Math.max(next - realNow, 1));
+    await moveBy(services, way, { from: realNow + offsetMs, byMs });
   }
 }
 
-async function moveBy(services: RefreshServices, applicationId: string, mover: string, byMs: number): Promise<void> {
+async function moveBy(services: RefreshServices, { applicationId, mover, companion }: Walk, span: { from: number; byMs: number }) {
+  const { byMs } = span;
   await services.storage.transaction(async (tx) => {
-    const moved = await tx.run(sql`
-      update applications set clock_offset_ms = clock_offset_ms + ${byMs}, clock_mover_until = ${services.clock.now() + MOVER_LEASE_MS}
-      where id = ${applicationId} and clock_mover = ${mover}`);
+    // Given at once, they travel at once.
+    const [moved] = await Promise.all([
+      tx.run(sql`
+        update applications set clock_offset_ms = clock_offset_ms + ${byMs}, clock_mover_until = ${services.clock.now() + MOVER_LEASE_MS}
+        where id = ${applicationId} and clock_mover = ${mover}`),
+      bringDueNearer(tx, applicationId, byMs),
+      bringRefreshesNearer(tx, applicationId, byMs),
+      companion?.bringNearer(tx, span),
+    ]);
     if (moved !== 1) throw new Error('the test clock was taken over by another advance');
-    await bringDueNearer(tx, applicationId, byMs);
-    await bringRefreshesNearer(tx, applicationId, byMs);
   });
 }
 

@@ -2,7 +2,9 @@
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { startLoop } from '../base/loop.ts';
 import { claimRefreshes, nextWorkAt, type Refresh, releaseRefresh } from '../items/refreshes.ts';
-import { type RefreshServices, runRefresh } from './run.ts';
+import { type Beginning, readBeginnings } from './beginning.ts';
+import { createEndings, type Endings } from './endings.ts';
+import { type RefreshServices, type RunTogether, runRefresh } from './run.ts';
 import { requestDue } from './schedule/due.ts';
 
 /** Longer than a refresh may take in all; a claim whose worker died runs again after this. */
@@ -33,6 +35,7 @@ export type RefreshWorker = {
 export function startRefreshWorker(services: RefreshServices): RefreshWorker {
   const { storage, clock, log } = services;
   const running = new Set<Promise<void>>();
+  const endings = createEndings(storage);
   const ending = new AbortController();
   let gathering = false;
   /** What was heard serves one step; what happens here is newer than it. */
@@ -64,10 +67,11 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
       const due = await requestDue(services);
       const free = CONCURRENT_MAX - running.size;
       const claimed = free > 0 ? await claim(services, free) : [];
-      for (const refresh of claimed) {
-        const run = runClaimed(services, refresh, ending.signal).finally(() => {
+      for (const one of runTogether(services, claimed, endings, ending.signal)) {
+        const run = one.finally(() => {
           running.delete(run);
-          wakeSoon();
+          if (running.size === 0) wake();
+          else wakeSoon();
         });
         running.add(run);
       }
@@ -92,12 +96,33 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
   };
 }
 
-async function runClaimed(services: RefreshServices, refresh: Refresh, signal: AbortSignal): Promise<void> {
+/** Runs claimed refreshes, each on its own; what they begin with is read in one question for all of them. */
+function runTogether(services: RefreshServices, claimed: readonly Refresh[], endings: Endings, signal: AbortSignal): Promise<void>[] {
+  if (claimed.length === 0) return [];
+  const beginnings = readTogether(services, claimed);
+  return claimed.map((refresh) =>
+    runClaimed(services, refresh, { beginning: async () => (await beginnings).get(refresh.itemId) ?? null, endings, signal }),
+  );
+}
+
+async function readTogether({ storage, vault }: RefreshServices, claimed: readonly Refresh[]): Promise<ReadonlyMap<number, Beginning>> {
+  const beginnings = await readBeginnings(
+    storage,
+    claimed.map(({ itemId }) => itemId),
+  );
+  await vault.load(
+    storage,
+    [...beginnings.values()].map(({ item }) => item.dataKeyId),
+  );
+  return beginnings;
+}
+
+async function runClaimed(services: RefreshServices, refresh: Refresh, together: RunTogether): Promise<void> {
   try {
-    await runRefresh(services, refresh, signal);
+    await runRefresh(services, refresh, together);
   } catch (error) {
     services.log.error({ refresh: refresh.id, item: refresh.itemId, error }, 'refresh run failed; it runs again');
-    const pauseMs = signal.aborted ? 0 : Math.min(RUN_AGAIN_MAX_MS, RUN_AGAIN_MS * 2 ** Math.min(refresh.epoch - 1, 10));
+    const pauseMs = together.signal.aborted ? 0 : Math.min(RUN_AGAIN_MAX_MS, RUN_AGAIN_MS * 2 ** Math.min(refresh.epoch - 1, 10));
     const runAt = services.clock.now() + pauseMs;
     await services.storage.transaction((tx) => releaseRefresh(tx, refresh, runAt)).catch(() => {});
   }
@@ -110,12 +135,10 @@ function claim(services: RefreshServices, limit: number, applicationId?: string)
   );
 }
 
-/** Runs everything of an application that can run now, to its end; for the test clock, beside or without a server's worker. */
-export async function runApplication(services: RefreshServices, applicationId: string, signal: AbortSignal): Promise<void> {
-  for (;;) {
-    const due = await requestDue(services, applicationId);
-    const claimed = await claim(services, CONCURRENT_MAX, applicationId);
-    if (claimed.length === 0 && due === 0) return;
-    await Promise.all(claimed.map((refresh) => runClaimed(services, refresh, signal)));
-  }
+/** What of an application is due and can be claimed now, to its end; answers how much that was. For the test clock, beside or without a server's worker. */
+export async function runPass(services: RefreshServices, applicationId: string, signal: AbortSignal): Promise<number> {
+  const due = await requestDue(services, applicationId);
+  const claimed = await claim(services, CONCURRENT_MAX, applicationId);
+  await Promise.all(runTogether(services, claimed, createEndings(services.storage), signal));
+  return due + claimed.length;
 }

@@ -31,6 +31,19 @@ export async function writePlan(
   ]);
 }
 
+/** About how many rows {@link writePlan} writes: each counted row has its reason beside it. */
+export function rowsWritten({ accounts }: Plan): number {
+  let rows = 0;
+  for (const {
+    isNew,
+    changed,
+    rows: { created, counted, uncounted },
+  } of accounts) {
+    rows += (isNew || changed ? 1 : 0) + 2 * (created.length + counted.length) + uncounted.length;
+  }
+  return rows;
+}
+
 /** Ids in the place of the placeholders, which are unique within an account only. */
 type Numbered = ReadonlyMap<PlannedAccount['rows']['created'][number]['row'], number>;
 

@@ -9,8 +9,8 @@ const POOL_SIZE = 16;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** A statement that runs longer is a fault of ours, and must not hold locks. */
 const STATEMENT_TIMEOUT_MS = 30_000;
-/** PostgreSQL's protocol counts parameters in 16 bits; chunks stay well below. */
-const PARAMETERS_PER_STATEMENT = 20_000;
+/** Of an insertion: a message of a megabyte or two. */
+const ROWS_PER_STATEMENT = 5_000;
 const TRANSACTION_TRIES = 3;
 /** Held by the node that changes partitions: another constant than that of migrations. */
 const MAINTENANCE_LOCK = 7_069_110_117;
@@ -34,6 +34,7 @@ export function openPostgres(url: string): Storage {
   // connections and on each client for those in use, the loss would also end the process.
   pool.on('error', () => {});
   pool.on('connect', (client) => client.on('error', () => {}));
+  const typesOf = createTypes();
 
   const counts = { statements: 0 };
   const ask = (query: Sql) => {
@@ -45,13 +46,13 @@ export function openPostgres(url: string): Storage {
     engine: 'postgres',
     all: async <T>(query: Sql) => (await ask(query)).rows as T[],
     first: async <T>(query: Sql) => (await ask(query)).rows[0] as T | undefined,
-    transaction: async (work) => {
+    transaction: async (work, options = { durable: true }) => {
       for (let attempt = 1; ; attempt += 1) {
         const client = await pool.connect();
         let broken: Error | undefined;
         try {
-          const begun = send(client, { text: 'begin' });
-          const [value] = await Promise.all([work(writer(client, counts)), begun]);
+          const begun = send(client, { text: options.durable ? 'begin' : 'begin; set local synchronous_commit = off' });
+          const [value] = await Promise.all([work(writer(client, typesOf, counts)), begun]);
           await send(client, { text: 'commit' });
           return value;
         } catch (error) {
@@ -123,9 +124,6 @@ async function again<T>(work: () => Promise<T>): Promise<T> {
 const names = new Map<string, string>();
 const NAMES_KEPT = 500;
 
-/** Insertions of so few rows are prepared too: their texts are few, and often the same. */
-const ROWS_PREPARED_MAX = 4;
-
 function nameOf(text: string): string | undefined {
   const known = names.get(text);
   if (known || names.size >= NAMES_KEPT) return known;
@@ -154,29 +152,97 @@ function send(client: pg.PoolClient, config: pg.QueryConfig): Promise<pg.QueryRe
   return client.query(config);
 }
 
-function writer(client: pg.PoolClient, counts: { statements: number }): Writer {
-  const ask = (config: pg.QueryConfig) => {
+function writer(client: pg.PoolClient, typesOf: TypesOf, counts: { statements: number }): Writer {
+  let asking: Promise<Types> | null = null;
+  const sendCounted = (config: pg.QueryConfig) => {
     counts.statements += 1;
     return send(client, config);
   };
+  /** In the order in which it is given; at once, unless an insertion before it asks for its types. */
+  const give = async (config: pg.QueryConfig) => {
+    while (asking) await asking.catch(() => {});
+    return sendCounted(config);
+  };
   return {
-    all: async <T>(query: Sql) => (await ask(statement(query))).rows as T[],
-    first: async <T>(query: Sql) => (await ask(statement(query))).rows[0] as T | undefined,
-    run: async (query) => (await ask(statement(query))).rowCount ?? 0,
+    all: async <T>(query: Sql) => (await give(statement(query))).rows as T[],
+    first: async <T>(query: Sql) => (await give(statement(query))).rows[0] as T | undefined,
+    run: async (query) => (await give(statement(query))).rowCount ?? 0,
     insertMany: async (table, columns, rows, tail = '') => {
-      const rowsPerStatement = Math.floor(PARAMETERS_PER_STATEMENT / columns.length);
+      if (rows.length === 0) return 0;
+      while (asking) await asking.catch(() => {});
+      let types = typesOf.known(table, columns);
+      if (!types) {
+        asking = typesOf.ask(client, table, columns);
+        try {
+          // Listened to before all that waits for it, so what is asked for goes first.
+          types = await asking;
+        } finally {
+          asking = null;
+        }
+      }
+      const arrays = columns.map((column, index) => `unnest($${index + 1}::${types.get(column)}[])`);
+      const text = `insert into ${table} (${columns.join(', ')}) select ${arrays.join(', ')} ${tail}`;
+      const name = nameOf(text);
       const sent: Promise<pg.QueryResult>[] = [];
-      for (let start = 0; start < rows.length; start += rowsPerStatement) {
-        const chunk = rows.slice(start, start + rowsPerStatement);
-        let parameter = 0;
-        const values = chunk.map((row) => `(${row.map(() => `$${++parameter}`).join(',')})`).join(',');
-        const text = `insert into ${table} (${columns.join(', ')}) values ${values} ${tail}`;
-        const name = chunk.length <= ROWS_PREPARED_MAX ? nameOf(text) : undefined;
-        sent.push(ask({ text, values: chunk.flat() as SqlValue[], ...(name ? { name } : {}) }));
+      for (let start = 0; start < rows.length; start += ROWS_PER_STATEMENT) {
+        const chunk = rows.slice(start, start + ROWS_PER_STATEMENT);
+        const values = columns.map((_, index) => arrayOf(chunk, index));
+        sent.push(sendCounted({ text, values, ...(name ? { name } : {}) }));
       }
       let changes = 0;
       for (const { rowCount } of await Promise.all(sent)) changes += rowCount ?? 0;
       return changes;
+    },
+  };
+}
+
+/**
+ * One column of the rows as the text of an array. An insertion of arrays has one short text for any number of rows, so it
+ * is prepared: as a list of 6,500 values, 500 attempts cost PostgreSQL 31 µs each and us 8 µs (50 of them 41 and 12); as
+ * arrays 24 and 4 µs.
+ */
+function arrayOf(rows: readonly (readonly SqlValue[])[], column: number): string {
+  let text = '{';
+  for (const row of rows) {
+    const value = row[column]!;
+    if (text.length > 1) text += ',';
+    if (typeof value === 'string') text += SPECIAL.test(value) ? `"${value.replace(EACH_SPECIAL, '\\$&')}"` : `"${value}"`;
+    else text += value;
+  }
+  return `${text}}`;
+}
+
+/** Of what stands between the quotes of an array's element. */
+const SPECIAL = /["\\]/;
+const EACH_SPECIAL = /["\\]/g;
+
+/** By column, as the catalogue writes them. */
+type Types = ReadonlyMap<string, string>;
+/** The types of a table's columns, which the schema alone knows. They are asked for once. */
+type TypesOf = {
+  /** Undefined: ask. */
+  known(table: string, columns: readonly string[]): Types | undefined;
+  ask(client: pg.PoolClient, table: string, columns: readonly string[]): Promise<Types>;
+};
+
+function createTypes(): TypesOf {
+  const tables = new Map<string, Types>();
+  return {
+    known(table, columns) {
+      const types = tables.get(table);
+      return types && columns.every((column) => types.has(column)) ? types : undefined;
+    },
+    async ask(client, table, columns) {
+      const { rows } = await client.query<{ column: string; type: string }>(
+        `select attname as column, format_type(atttypid, atttypmod) as type from pg_attribute
+         where attrelid = to_regclass($1) and attnum > 0 and not attisdropped`,
+        [table],
+      );
+      const types = new Map(rows.map(({ column, type }) => [column, type]));
+      const absent = columns.filter((column) => !types.has(column));
+      if (absent.length > 0) throw new Error(`no column ${absent.join(', ')} in ${table}`);
+      tables.set(table, types);
+      return types;
     },
   };
 }

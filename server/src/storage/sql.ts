@@ -59,6 +59,22 @@ export function sqlList(values: readonly SqlValue[]): Sql {
   return { strings: ['(', ...Array<string>(values.length - 1).fill(', '), ')'], values, key: null };
 }
 
+type ColumnType = 'text' | 'bigint';
+type RowOf<Columns extends Record<string, ColumnType>> = {
+  readonly [Name in keyof Columns]: (Columns[Name] extends 'text' ? string : number) | null;
+};
+
+/**
+ * A table of given rows, in their order, for `from` and `with`: `` sql`… from ${table(rows)} as wanted` ``. All rows travel as
+ * one value (a JSON object by index, which `json_each` reads on both engines), so a statement has the same text for any number
+ * of them and is prepared once. Make one for each place in the code. Texts must be well-formed, without NUL.
+ */
+export function sqlTable<const Columns extends Record<string, ColumnType>>(columns: Columns): (rows: readonly RowOf<Columns>[]) => Sql {
+  const selected = Object.entries(columns).map(([name, type]) => `cast(value ->> '${name}' as ${type}) as ${name}`);
+  const strings = [`(select ${selected.join(', ')} from json_each(`, '))'];
+  return (rows) => ({ strings, values: [JSON.stringify({ ...rows })], key: strings });
+}
+
 const rendered = { '?': new WeakMap<readonly string[], string>(), $: new WeakMap<readonly string[], string>() };
 
 /** The text in a driver's own form: `?` for SQLite, `$1` for PostgreSQL. Cached per place in the code. */

@@ -4,8 +4,8 @@ import { test } from 'node:test';
 import { eachEngine, openEngine } from '../../test/support/engines.ts';
 import { createCounters } from './counters.ts';
 import { migrate, migrations } from './migrate.ts';
-import { render, type Sql, sql, sqlList, sqlText } from './sql.ts';
-import { TransactionWaited } from './storage.ts';
+import { render, type Sql, sql, sqlList, sqlTable, sqlText } from './sql.ts';
+import { isDuplicate, TransactionWaited, type Writer } from './storage.ts';
 
 /** SQLite's rows have no prototype; what counts is their fields. */
 async function plain<T extends object>(row: Promise<T | undefined>): Promise<T | undefined> {
@@ -25,6 +25,36 @@ eachEngine('storage', (open) => {
       [{ name: 'accounts' }, { name: 'items' }],
     );
     assert.deepEqual(await listed(storage.all(sql`select name from counters where name in ${sqlList([])}`)), []);
+  });
+
+  test('takes rows as a table: in their order, with nulls, any text and every number, and as one text of SQL', async (t) => {
+    const storage = await open(t);
+    const table = sqlTable({ name: 'text', amount: 'bigint' });
+    const rows = [
+      { name: `it's "{}" \\ é 😀\n`, amount: Number.MAX_SAFE_INTEGER },
+      { name: '12', amount: -1 },
+      { name: null, amount: null },
+    ];
+    const query = (these: typeof rows) => sql`select name, amount from ${table(these)} as given`;
+    assert.deepEqual(await listed(storage.all(query(rows))), rows);
+    assert.deepEqual(await listed(storage.all(query([]))), []);
+    assert.equal(query(rows).key, query([]).key);
+    const eleven = Array.from({ length: 11 }, (_, at) => ({ name: `${at}`, amount: at }));
+    assert.deepEqual(await listed(storage.all(query(eleven))), eleven);
+    // As what changes rows, too.
+    const wanted = table([
+      { name: 'items', amount: 7 },
+      { name: 'nothing', amount: 8 },
+    ]);
+    const changed = await storage.transaction((tx) =>
+      tx.all<{ value: number }>(
+        sql`update counters set value = amount from ${wanted} as wanted where counters.name = wanted.name returning value`,
+      ),
+    );
+    assert.deepEqual(
+      changed.map(({ value }) => value),
+      [7],
+    );
   });
 
   test('reads 64-bit integers as numbers and keeps every one below 2^53', async (t) => {
@@ -75,6 +105,35 @@ eachEngine('storage', (open) => {
       ),
       1,
     );
+  });
+
+  test('inserts values as they are, however they look', async (t) => {
+    const storage = await open(t);
+    const owners = ['', ' ', '"', '\\', '\\"', '{}', 'a,b', 'null', 'NULL', "it's", 'é\n\t€😀', '$1', null];
+    const rows = owners.map((owner, index) => [1_000 + index, owner, index - 1, Number.MAX_SAFE_INTEGER, 0]);
+    const columns = ['lane', 'owner', 'epoch', 'renewals', 'settled'];
+    const read = () =>
+      storage.all<{ owner: string | null; epoch: number }>(sql`select owner, epoch from lane_leases where lane >= 1000 order by lane`);
+    await storage.transaction((tx) => tx.insertMany('lane_leases', columns, rows));
+    assert.deepEqual(
+      (await read()).map(({ owner }) => owner),
+      owners,
+    );
+    const { renewals } = (await storage.first<{ renewals: number }>(sql`select renewals from lane_leases where lane = 1000`))!;
+    assert.equal(renewals, Number.MAX_SAFE_INTEGER);
+    const stray = (tx: Writer) => tx.insertMany('lane_leases', [...columns, 'colour'], [[2_000, null, 0, 0, 0, 'red']]);
+    await assert.rejects(storage.transaction(stray), /colour/);
+    const again = (tx: Writer) => tx.insertMany('lane_leases', columns, rows.slice(0, 1));
+    assert.ok(isDuplicate(await storage.transaction(again).catch((error: unknown) => error)));
+  });
+
+  test('statements given at once run in the order in which they are given', async (t) => {
+    const storage = await open(t);
+    const put = (value: number) => (tx: Writer) => tx.insertMany('counters', ['name', 'value'], [['a', value]], 'on conflict do nothing');
+    const raise = (value: number) => (tx: Writer) => tx.run(sql`update counters set value = value + ${value} where name = 'a'`);
+    // PostgreSQL is asked for the types of a table before the first insertion into it.
+    await storage.transaction((tx) => Promise.all([raise(1)(tx), put(10)(tx), raise(5)(tx), put(100)(tx)]));
+    assert.deepEqual(await plain(storage.first(sql`select value from counters where name = 'a'`)), { value: 15 });
   });
 
   test('one statement alone is a transaction of its own, and every statement is counted', async (t) => {
@@ -139,6 +198,16 @@ test('commits that need not wait for the disk are as whole and as visible as the
     storage.transaction(async (tx) => tx.run(sql`insert into counters (name, value) values ('lazy', 2)`), { durable: false }),
   );
   assert.equal((await storage.transaction((tx) => tx.first<{ synchronous: number }>(sql`pragma synchronous`)))!.synchronous, 2);
+});
+
+test('on PostgreSQL a commit that need not wait for the disk leaves the connection as it was', async (t) => {
+  const storage = await openEngine('postgres', t);
+  const synchronous = async (durable: boolean) =>
+    (await storage.transaction((tx) => tx.first<{ synchronous_commit: string }>(sql`show synchronous_commit`), { durable }))!
+      .synchronous_commit;
+  // The server of the tests waits for no disk at all; the pool has one connection, because nothing is asked at once.
+  await storage.transaction((tx) => tx.run(sql`set synchronous_commit = on`));
+  assert.deepEqual([await synchronous(true), await synchronous(false), await synchronous(true)], ['on', 'off', 'on']);
 });
 
 test('SQLite trips over a transaction that waits for a timer, and goes on', async (t) => {

@@ -15,7 +15,7 @@ export interface Writer extends Reader {
   run(query: Sql): Promise<number>;
   /**
    * Inserts many rows with one text: `insert into t (a, b)` + values + an optional `on conflict …` tail.
-   * SQLite repeats one prepared statement (no parsing, no limit of variables); PostgreSQL sends lists of values.
+   * SQLite repeats one prepared statement (no parsing, no limit of variables); PostgreSQL is given an array for each column.
    */
   insertMany(table: string, columns: readonly string[], rows: readonly (readonly SqlValue[])[], tail?: string): Promise<number>;
 }
@@ -26,7 +26,7 @@ export interface Storage extends Reader {
    * Runs `work` in one transaction and answers after the commit. It must not wait for the network or a timer.
    * On PostgreSQL a deadlock or a serialisation failure runs `work` again (at most 3 times), so it must keep its state inside.
    * With `durable: false` the commit need not wait for the disk: a machine that loses its power may lose it, together with
-   * everything after it up to the next durable one, never anything before. SQLite alone makes use of it.
+   * everything after it up to the next durable one, never anything before.
    */
   transaction<T>(work: (tx: Writer) => Promise<T>, options?: { durable: boolean }): Promise<T>;
   /** One statement that is a transaction of its own: PostgreSQL needs no `begin` and `commit` around it, which are two more. */
@@ -84,6 +84,12 @@ export class TransactionWaited extends Error {
     super('a transaction waited for the network or a timer; do that before or after it');
     this.name = 'TransactionWaited';
   }
+}
+
+/** A row with this key is there already. SQLITE_CONSTRAINT_PRIMARYKEY is 1555 and _UNIQUE 2067; PostgreSQL's unique_violation is 23505. */
+export function isDuplicate(error: unknown): boolean {
+  const { errcode, code } = (error ?? {}) as { errcode?: unknown; code?: unknown };
+  return errcode === 1555 || errcode === 2067 || code === '23505';
 }
 
 /** SQLITE_FULL is 13; PostgreSQL's disk_full is 53100. */

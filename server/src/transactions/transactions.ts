@@ -64,20 +64,27 @@ export async function rowsToCompare(
   const byAccount = new Map<number, TransactionRecord[]>(accounts.map(({ id }) => [id, []]));
   if (accounts.length === 0) return byAccount;
   const since = accounts.every((account) => account.since !== null) ? accounts.map((account) => account.since!).sort()[0]! : '';
+  const ids = sqlList(accounts.map(({ id }) => id));
+  const columns = sql`
+    id, account_id, status, amount_minor, amount_exponent, currency, date, date_source, booking_date, value_date, transaction_date,
+    bank_description, counterparty_name, counterparty_iban, end_to_end_id, provider_id, aliases, balance_after_minor,
+    balance_after_exponent, missing, missing_at, deleted_at`;
+  // In three parts, each with an index of its own: as one condition it reads every row of the accounts.
   const rows = await reader.all<TransactionRow>(sql`
-    select id, account_id, status, amount_minor, amount_exponent, currency, date, date_source, booking_date, value_date, transaction_date,
-      bank_description, counterparty_name, counterparty_iban, end_to_end_id, provider_id, aliases, balance_after_minor,
-      balance_after_exponent, missing, missing_at, deleted_at
-    from transactions
-    where account_id in ${sqlList(accounts.map(({ id }) => id))}
-      and (date >= ${since} or status <> 'booked' or missing > 0) and (deleted_at is null or deleted_at > ${deletedAfter})
-    order by account_id, id`);
+    select ${columns} from transactions
+      where account_id in ${ids} and date >= ${since} and (deleted_at is null or deleted_at > ${deletedAfter})
+    union all select ${columns} from transactions
+      where account_id in ${ids} and deleted_at is null and (status <> 'booked' or missing > 0) and date < ${since}
+    union all select ${columns} from transactions
+      where account_id in ${ids} and deleted_at > ${deletedAfter} and (status <> 'booked' or missing > 0) and date < ${since}`);
   const sinceOf = new Map(accounts.map((account) => [account.id, account.since ?? '']));
   for (const row of rows) {
     // What an account is compared with is for its own answer to say, not for those of its neighbours.
     if (row.status === 'booked' && row.missing === 0 && row.date < sinceOf.get(row.account_id)!) continue;
     byAccount.get(row.account_id)!.push(fromRow(row));
   }
+  // Here, because a database that sorts carries all their columns along.
+  for (const records of byAccount.values()) records.sort((a, b) => a.id - b.id);
   return byAccount;
 }
 

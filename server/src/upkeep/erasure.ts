@@ -4,7 +4,7 @@
  * What is left of them in the log, the attempts and at the bank follows in `scrub.ts`, and the receipt stands in `erasures`.
  */
 import { randomId } from '../base/random.ts';
-import { eraseCounts } from '../events/erase.ts';
+import { eraseCounts, raiseErasures } from '../events/erase.ts';
 import { laneOf } from '../events/log.ts';
 import { sql, sqlList } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
@@ -119,6 +119,7 @@ async function record(
   await tx.run(sql`
     insert into erasures (id, application_id, kind, state, work, counts, requested_at)
     values (${id}, ${applicationId}, ${kind}, 'running', ${JSON.stringify(work)}, ${JSON.stringify(counts)}, ${now})`);
+  await raiseErasures(tx);
   return id;
 }
 

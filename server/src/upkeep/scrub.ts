@@ -6,7 +6,7 @@
 import { type Clock, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { type Loop, startLoop } from '../base/loop.ts';
 import type { Connector } from '../connectors/connector.ts';
-import { eraseEvents, findEventsOf, findTombstones, type Tombstone } from '../events/erase.ts';
+import { eraseEvents, erasuresUnderWay, findEventsOf, findTombstones, raiseErasures, type Tombstone } from '../events/erase.ts';
 import { sql, sqlList } from '../storage/sql.ts';
 import type { Storage, Writer } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -72,8 +72,7 @@ export async function scrubAll(services: ScrubServices): Promise<void> {
 export async function scrubOnce(services: ScrubServices): Promise<'worked' | 'nothing to do' | 'none runs'> {
   const { storage, clock } = services;
   const now = clock.now();
-  const running = await forgetErased(services);
-  if (running === 0) return 'none runs';
+  if ((await forgetErased(services)) === 0) return 'none runs';
   const claimed = await storage.transaction((tx) =>
     tx.first<Claimed>(
       sql`update erasures set claimed_until = ${now + CLAIM_MS}
@@ -122,14 +121,16 @@ async function goOn(services: ScrubServices, claimed: Claimed, now: number): Pro
     await tx.run(
       sql`update erasures set state = 'done', work = null, finished_at = ${finishedAt} where id = ${claimed.id} and state = 'running'`,
     );
+    await raiseErasures(tx);
   });
   log.info({ erasure: claimed.id, ...counts, ms: finishedAt - claimed.requested_at }, 'erased');
 }
 
-/** Whoever works at an erasure, each node has deliveries in hand that it must drop. Answers how many erasures run. */
+/** Each node has deliveries in hand that it must drop: this one now, and the others by their heartbeats. Answers how many erasures run. */
 async function forgetErased({ storage, onErased }: ScrubServices): Promise<number> {
-  const running = await storage.all<{ work: string }>(sql`select work from erasures where state = 'running'`);
-  if (running.length > 0) onErased(new Set(running.flatMap(({ work }) => (JSON.parse(work) as ItemWork[]).map(({ itemId }) => itemId))));
+  const running = await erasuresUnderWay(storage);
+  const itemIds = new Set(running.flat());
+  if (itemIds.size > 0) onErased(itemIds);
   return running.length;
 }
 

@@ -8,6 +8,7 @@ import { eraseExpiredCredentials } from '../items/items.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
+import { forgetRefreshes } from './history.ts';
 import { type RetentionServices, retireOldest } from './retention.ts';
 import { keepSegments } from './segments.ts';
 import { watchSilence } from './silence.ts';
@@ -27,7 +28,7 @@ export type Upkeep = { stop(): Promise<void> };
 type UpkeepServices = { storage: Storage; clock: Clock; log: Log };
 type LogServices = UpkeepServices & Pick<RetentionServices, 'retentionDays' | 'auditSegment'>;
 
-export function startUpkeep(services: LogServices): Upkeep {
+export function startUpkeep(services: LogServices & { historyDays: number }): Upkeep {
   let stopped = false;
   const every = (pauseMs: number, name: string, step: () => Promise<void>) =>
     startLoop({
@@ -39,10 +40,18 @@ export function startUpkeep(services: LogServices): Upkeep {
       },
     });
   const pause = () => new Promise<void>((resolve) => setTimeout(resolve, TURN_PAUSE_MS));
+  const turns = { pause, mayGoOn: () => !stopped };
+  let afterItem = 0;
+  const keepHistory = async () => {
+    const round = await forgetRefreshes({ ...services, ...turns }, afterItem, services.clock.now());
+    afterItem = round.afterItem;
+    if (round.deleted > 0) services.log.info({ refreshes: round.deleted }, 'old records of refreshes were taken away');
+  };
   // Apart: what retention deletes may take minutes, and the rest must not wait for it.
   const loops = [
     every(PAUSE_MS, 'upkeep', () => tidy(services)),
-    every(LOG_PAUSE_MS, 'retention', () => keepLog({ ...services, pause, mayGoOn: () => !stopped })),
+    every(LOG_PAUSE_MS, 'retention', () => keepLog({ ...services, ...turns })),
+    every(LOG_PAUSE_MS, 'history', keepHistory),
   ];
   return {
     async stop() {

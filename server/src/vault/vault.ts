@@ -4,7 +4,7 @@
  */
 import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, randomBytes } from 'node:crypto';
 import { randomId } from '../base/random.ts';
-import { sql } from '../storage/sql.ts';
+import { sql, sqlTable } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
 
 /** NIST SP 800-38D: 96-bit nonces for GCM, random, far below 2^32 uses per key. */
@@ -30,6 +30,8 @@ export type Vault = {
   /** Makes a data key, in the transaction that makes its row. */
   createKey(tx: Writer, now: number): Promise<string>;
   destroyKey(tx: Writer, dataKeyId: string): Promise<void>;
+  /** Reads these data keys in one question, so that what is opened next asks none of its own; those that are gone are left out. */
+  load(reader: Reader, dataKeyIds: readonly string[]): Promise<void>;
   seal(reader: Reader, dataKeyId: string, place: Place, text: string): Promise<string>;
   /** Throws {@link SecretUnreadable} where the key is gone or the blob is not of this place. */
   open(reader: Reader, dataKeyId: string, place: Place, sealed: string): Promise<string>;
@@ -45,6 +47,9 @@ export function deriveWrappingKey(secret: string): WrappingKey {
   return { key, id: createHash('sha256').update('id').update(key).digest('hex').slice(0, 12) };
 }
 
+type KeyRow = { id: string; wrapped: string; wrapping_key_id: string };
+const wantedTable = sqlTable({ key_id: 'text' });
+
 export function createVault(ring: KeyRing): Vault {
   const unwrapped = new Map<string, Buffer>();
 
@@ -54,17 +59,25 @@ export function createVault(ring: KeyRing): Vault {
     return found.key;
   }
 
-  async function dataKey(reader: Reader, id: string): Promise<Buffer> {
-    const kept = unwrapped.get(id);
-    if (kept) return kept;
-    const row = await reader.first<{ wrapped: string; wrapping_key_id: string }>(
-      sql`select wrapped, wrapping_key_id from data_keys where id = ${id}`,
+  async function readKeys(reader: Reader, ids: readonly string[]): Promise<KeyRow[]> {
+    return reader.all<KeyRow>(
+      sql`select id, wrapped, wrapping_key_id from data_keys where id in (select key_id from ${wantedTable(ids.map((id) => ({ key_id: id })))} as wanted)`,
     );
-    if (!row) throw new SecretUnreadable(`the data key ${id} has been destroyed`);
-    const key = decrypt(wrappingKey(row.wrapping_key_id), `data_keys/${id}`, row.wrapped);
+  }
+
+  function keep({ id, wrapped, wrapping_key_id }: KeyRow): Buffer {
+    const key = decrypt(wrappingKey(wrapping_key_id), `data_keys/${id}`, wrapped);
     if (unwrapped.size >= KEYS_KEPT) unwrapped.clear();
     unwrapped.set(id, key);
     return key;
+  }
+
+  async function dataKey(reader: Reader, id: string): Promise<Buffer> {
+    const kept = unwrapped.get(id);
+    if (kept) return kept;
+    const [row] = await readKeys(reader, [id]);
+    if (!row) throw new SecretUnreadable(`the data key ${id} has been destroyed`);
+    return keep(row);
   }
 
   return {
@@ -82,6 +95,18 @@ export function createVault(ring: KeyRing): Vault {
       await tx.run(sql`delete from data_keys where id = ${dataKeyId}`);
       unwrapped.delete(dataKeyId);
     },
+    async load(reader, dataKeyIds) {
+      const unknown = dataKeyIds.filter((id) => !unwrapped.has(id));
+      if (unknown.length === 0) return;
+      for (const row of await readKeys(reader, unknown)) {
+        try {
+          keep(row);
+        } catch (error) {
+          // One that cannot be unwrapped is told of by whoever opens something with it, and is nobody else's trouble.
+          if (!(error instanceof SecretUnreadable)) throw error;
+        }
+      }
+    },
     async seal(reader, dataKeyId, place, text) {
       return encrypt(await dataKey(reader, dataKeyId), path(place), Buffer.from(text));
     },
@@ -97,7 +122,7 @@ export function createVault(ring: KeyRing): Vault {
       for (;;) {
         const { current } = ring();
         const done = await storage.transaction(async (tx) => {
-          const rows = await tx.all<{ id: string; wrapped: string; wrapping_key_id: string }>(
+          const rows = await tx.all<KeyRow>(
             sql`select id, wrapped, wrapping_key_id from data_keys where wrapping_key_id <> ${current.id} limit ${REWRAP_BATCH}`,
           );
           for (const row of rows) {

@@ -180,6 +180,7 @@ test('wrong usage exits 2, failures 1, each with a sentence and without a stack 
     [['app', 'create'], environment, 2, /--name/],
     [['app', 'create', '--name', 'x', '--environment', 'moon'], environment, 2, /sandbox, production/],
     [['clock', 'advance', 'soon'], environment, 2, /no duration/],
+    [['clock', 'advance', '1d', '--deliveries'], environment, 2, /need a running server/],
     [['app', 'rotate-secret', 'nobody'], environment, 1, /no application nobody/],
     [['webhook', 'delete', 'wh_none'], environment, 1, /no webhook wh_none/],
     [['webhook', 'show', 'wh_none'], environment, 1, /no webhook wh_none/],
@@ -277,6 +278,15 @@ test('commands beside a running server take effect, and a webhook arrives signed
     assert.match(
       (await run(['replay', 'show', replayed.id ?? ''], environment)).stdout,
       /is done: 1 of 1 sent[\s\S]*1 delivered, 0 given up/,
+    );
+
+    const moved = await json<{ applications: { client_id: string }[]; deliveries: object }>(
+      ['clock', 'advance', '1d', '--deliveries', '--app', app.client_id ?? ''],
+      environment,
+    );
+    assert.deepEqual(
+      [moved.applications.map(({ client_id }) => client_id), moved.deliveries],
+      [[app.client_id], { attempts: 0, delivered: 0, waiting: 0, dead: 0 }],
     );
 
     const updated = await json<{ enabled: boolean; events: string[] }>(

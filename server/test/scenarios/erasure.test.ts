@@ -3,7 +3,8 @@
  * every table, the database's files and the log are searched for them.
  */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { test } from 'node:test';
 import { DAY_MS, MINUTE_MS } from '../../src/base/clock.ts';
@@ -19,7 +20,7 @@ import type { Storage } from '../../src/storage/storage.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { eraseItem, eraseUser, findErasure } from '../../src/upkeep/erasure.ts';
 import { scrubAll, startScrubbing } from '../../src/upkeep/scrub.ts';
-import { eachEngine, freshTarget } from '../support/engines.ts';
+import { eachEngine, freshTarget, openEngine } from '../support/engines.ts';
 import { APPLICATION, createWorld, USER } from '../support/world.ts';
 
 const CANARIES = ['KANARIENVOGEL', 'Zaunkoenig', 'FR7612345987650123456789014', 'dompfaff@example.com', 'rotkehlchen-7', 'Stieglitz'];
@@ -271,4 +272,29 @@ test('nothing of an erased user is left in the files of SQLite after they were v
     [],
   );
   assert.ok(!bytes.includes(USER));
+});
+
+/** The words that stand in any file of the test's own database, as its server has written them to the disk by now. */
+async function findInFiles(storage: Storage, words: readonly string[]): Promise<string[]> {
+  await storage.all(sql`checkpoint`);
+  const place = await storage.first<{ folder: string; oid: string }>(
+    sql`select current_setting('data_directory') as folder, oid::text as oid from pg_database where datname = current_database()`,
+  );
+  const folder = join(place!.folder, 'base', place!.oid);
+  const files = readdirSync(folder).map((name) => readFileSync(join(folder, name)));
+  assert.ok(files.length > 100, 'the catalogue alone has some hundreds');
+  return words.filter((word) => files.some((bytes) => bytes.includes(word)));
+}
+
+test("nothing of an erased user is left in the database's files of PostgreSQL after they were vacuumed", async (t) => {
+  const storage = await openEngine('postgres', t);
+  const { world, scrub } = await plant(storage, birdBank([]));
+  const written = await findInFiles(storage, [...CANARIES, USER]);
+  for (const word of ['KANARIENVOGEL', 'Zaunkoenig', 'dompfaff@example.com', USER]) assert.ok(written.includes(word), word);
+  await eraseUser({ storage, vault: world.services.vault, now: world.clock.now() }, USER);
+  await scrubAll(scrub);
+  world.clock.advance(MINUTE_MS);
+  await scrubAll(scrub);
+  await storage.all(sql`vacuum (full, analyze)`);
+  assert.deepEqual(await findInFiles(storage, [...CANARIES, USER]), []);
 });

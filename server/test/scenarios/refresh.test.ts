@@ -5,8 +5,10 @@ import { HOUR_MS, MINUTE_MS } from '../../src/base/clock.ts';
 import { demoBank } from '../../src/connectors/sandbox/demo-bank.ts';
 import type { LoggedEvent } from '../../src/events/log.ts';
 import { claimRefreshes } from '../../src/items/refreshes.ts';
+import { readBeginning } from '../../src/refresh/beginning.ts';
 import { answerRefresh, connectItem, refreshItem } from '../../src/refresh/connection.ts';
-import { runRefresh } from '../../src/refresh/run.ts';
+import { createEndings } from '../../src/refresh/endings.ts';
+import { type RunTogether, runRefresh } from '../../src/refresh/run.ts';
 import { sql } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { eachEngine } from '../support/engines.ts';
@@ -232,9 +234,14 @@ eachEngine('refresh', (open) => {
     const [fresh] = await claim();
     assert.equal(stale!.id, fresh!.id);
     const before = (await events()).length;
-    await runRefresh(services, stale!, new AbortController().signal);
+    const together: RunTogether = {
+      beginning: () => readBeginning(services.storage, itemId),
+      endings: createEndings(services.storage),
+      signal: new AbortController().signal,
+    };
+    await runRefresh(services, stale!, together);
     assert.equal((await events()).length, before);
-    await runRefresh(services, fresh!, new AbortController().signal);
+    await runRefresh(services, fresh!, together);
     assert.equal((await events()).at(-1)!.type, 'item.refreshed');
     await run();
   });

@@ -2,16 +2,18 @@
 import assert from 'node:assert/strict';
 import { digest } from '../../src/base/random.ts';
 import { openHouse } from '../../src/http/api/harness.ts';
+import type { Services } from '../../src/http/api/services.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { APPLICATION, type World } from './world.ts';
 
 export type Management = <T>(status: number, method: 'GET' | 'POST', path: string, body?: unknown) => Promise<T>;
 
 /** Calls are checked for their status, and answer their body. */
-export function managementOf({ services: { storage, vault }, clock }: World): Management {
+export function managementOf({ services: { storage, vault }, clock }: World, options: Partial<Services> = {}): Management {
   const { fetch } = openHouse(storage, {
     vault,
     clock,
+    ...options,
     reportFailure: (error) => {
       throw error;
     },

@@ -5,7 +5,7 @@ import { LANES, type LoggedEvent, readLane } from '../../src/events/log.ts';
 import { connectItem } from '../../src/refresh/connection.ts';
 import type { RefreshServices } from '../../src/refresh/run.ts';
 import { createBankOutcomes } from '../../src/refresh/schedule/circuits.ts';
-import { runApplication } from '../../src/refresh/worker.ts';
+import { runPass } from '../../src/refresh/worker.ts';
 import { createCounters } from '../../src/storage/counters.ts';
 import { sql } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';
@@ -81,7 +81,9 @@ export async function createWorld(storage: Storage, connectors: readonly Connect
       await world.run();
       return itemId;
     },
-    run: () => runApplication(services, APPLICATION, new AbortController().signal),
+    async run() {
+      while ((await runPass(services, APPLICATION, new AbortController().signal)) > 0);
+    },
     async events() {
       const lanes = await Promise.all(Array.from({ length: LANES }, (_, lane) => readLane(storage, lane, 0, 100_000)));
       return lanes.flat().sort((a, b) => a.timestamp - b.timestamp);

@@ -21,8 +21,18 @@ const openParis = () =>
     hour: 'numeric',
   });
 
+const HOUR_MS = 3_600_000;
+/** Every account of an item is asked for at the same instant. Clocks in Paris are changed on the full hour of UTC. */
+let latest = { hour: Number.NaN, moment: 0 };
+
 /** The bank's local hour at an instant (epoch milliseconds). */
 export function momentAt(nowMs: number): Moment {
+  const hour = Math.floor(nowMs / HOUR_MS);
+  if (hour !== latest.hour) latest = { hour, moment: readMoment(nowMs) };
+  return latest.moment;
+}
+
+function readMoment(nowMs: number): Moment {
   paris ??= openParis();
   const parts: Record<string, number> = {};
   for (const part of paris.formatToParts(nowMs)) parts[part.type] = Number(part.value);

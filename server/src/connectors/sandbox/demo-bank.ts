@@ -4,11 +4,11 @@ import { money } from '../../base/money.ts';
 import type { Balance, Bank, Connector, Coverage, FetchRequest, Json, ObservedAccount } from '../connector.ts';
 import { dateOf, dayOf, dayOfDate, type Moment, momentAt } from './calendar.ts';
 import { nameFor } from './draws.ts';
-import { ANNOUNCED_DAYS, type Customer, LONGEST_BOOKING_DAYS, openingMinor, operationsBy } from './habits.ts';
+import { ANNOUNCED_DAYS, balanceMinor, type Customer, LONGEST_BOOKING_DAYS, operationsBy } from './habits.ts';
 import { britishIban, frenchIban } from './iban.ts';
 import { loanDetails } from './loans.ts';
 import { answerLogin } from './logins.ts';
-import { bookedMinor, observe } from './operation.ts';
+import { observe } from './operation.ts';
 import { type AccountPlan, PLANS, planOf } from './plans.ts';
 import { createScenarios, type Scenarios } from './scenarios/library.ts';
 import { scenarioBank } from './scenarios/session.ts';
@@ -106,13 +106,11 @@ function accountOf(customer: Customer, plan: AccountPlan, moment: Moment): Obser
 
 function batchOf(customer: Customer, plan: AccountPlan, request: FetchRequest) {
   const moment = momentAt(request.now);
-  const operations = operationsBy(customer, plan, moment);
   const coverage = coverageOf(request, moment);
   const { from, to } = coverage.windows[0]!;
   const account = { namespace: identityOf(customer, plan), currency: plan.currency, idStyle: plan.idStyle };
   const oldestDay = dayOfDate(from) - LONGEST_BOOKING_DAYS;
-  const observations = operations
-    .filter((operation) => operation.day >= oldestDay)
+  const observations = operationsBy(customer, plan, moment, oldestDay)
     .map((operation) => observe(operation, moment, account))
     .filter((row) => row !== null)
     .filter((row) => {
@@ -121,7 +119,7 @@ function batchOf(customer: Customer, plan: AccountPlan, request: FetchRequest) {
     })
     // Newest first, as banks list them.
     .reverse();
-  const minor = operations.reduce((total, operation) => total + bookedMinor(operation, moment), openingMinor(customer, plan));
+  const minor = balanceMinor(customer, plan, moment);
   const balance: Balance = { amount: money(minor, 2, plan.currency), kind: 'booked', at: dateOf(dayOf(moment)) };
   return { observations, coverage, balance };
 }

@@ -9,7 +9,7 @@ import { at, type Day, dayInMonth, dayOf, type Moment, monthOf, shortDateOf } fr
 import { type Draws, drawsFor } from './draws.ts';
 import { dueMinor, REPAYMENT_DAY_OF_MONTH, REPAYMENT_HOUR, remainingMinor, repaymentsBy } from './loans.ts';
 import { BRITISH_MERCHANTS, FRENCH_MERCHANTS } from './merchants.ts';
-import type { Operation } from './operation.ts';
+import { bookedMinor, type Operation } from './operation.ts';
 import { type AccountPlan, planOf } from './plans.ts';
 
 /** The person whose accounts these are. */
@@ -21,6 +21,8 @@ const HISTORY_DAYS = 400;
 export const ANNOUNCED_DAYS = 2;
 /** A card payment is booked at most this many days after it was made. */
 export const LONGEST_BOOKING_DAYS = 3;
+/** After these all of a day is booked or taken back: a payment by its third day, a fee by its second. */
+const SETTLED_AFTER_DAYS = LONGEST_BOOKING_DAYS + 1;
 const DROPPED_EVERY_DAYS = 4;
 const RELABELLED_EVERY_DAYS = 3;
 const FEE_EVERY_DAYS = 5;
@@ -30,13 +32,18 @@ const STATEMENT_LAG_DAYS = 3;
 const STATEMENT_HOUR = 6;
 const SMALLEST_PAYMENT_MINOR = 180;
 
-/** Everything that the account has seen or has been announced by a moment, oldest first. */
-export function operationsBy(customer: Customer, plan: AccountPlan, moment: Moment): Operation[] {
-  const last = dayOf(moment) + ANNOUNCED_DAYS;
-  const known = knownDays(customer, plan);
-  const wanted = Math.max(0, last - known.from + 1);
-  for (let day = known.from + known.days.length; day <= last; day += 1) known.days.push(operationsOn(customer, plan, day));
-  return known.days.slice(0, wanted).flat();
+/** What the account has seen or has been announced by a moment, from a day on, oldest first. */
+export function operationsBy(customer: Customer, plan: AccountPlan, moment: Moment, fromDay: Day): Operation[] {
+  const { from, days } = daysBy(customer, plan, moment);
+  return days.slice(Math.max(0, fromDay - from), Math.max(0, dayOf(moment) + ANNOUNCED_DAYS - from + 1)).flat();
+}
+
+/** The booked balance at a moment, minor units. */
+export function balanceMinor(customer: Customer, plan: AccountPlan, moment: Moment): number {
+  const { from, balances } = daysBy(customer, plan, moment);
+  const settledDay = dayOf(moment) - SETTLED_AFTER_DAYS;
+  const settled = settledDay < from ? openingMinor(customer, plan) : balances[settledDay - from]!;
+  return operationsBy(customer, plan, moment, settledDay + 1).reduce((total, operation) => total + bookedMinor(operation, moment), settled);
 }
 
 /**
@@ -44,12 +51,24 @@ export function operationsBy(customer: Customer, plan: AccountPlan, moment: Mome
  * otherwise write each of its days some 700 times. Kept for the accounts of a few items, about 150 kB each.
  */
 const ACCOUNTS_KEPT = 60;
-type KnownDays = { from: Day; days: Operation[][] };
+/** `balances`: at the end of each day's own life, when all of it is booked or taken back. */
+type KnownDays = { from: Day; days: Operation[][]; balances: number[] };
 const kept = new Map<string, KnownDays>();
+
+function daysBy(customer: Customer, plan: AccountPlan, moment: Moment): KnownDays {
+  const known = knownDays(customer, plan);
+  for (let day = known.from + known.days.length; day <= dayOf(moment) + ANNOUNCED_DAYS; day += 1) {
+    const operations = operationsOn(customer, plan, day);
+    const before = known.balances.at(-1) ?? openingMinor(customer, plan);
+    known.days.push(operations);
+    known.balances.push(operations.reduce((total, operation) => total + bookedMinor(operation, Number.POSITIVE_INFINITY), before));
+  }
+  return known;
+}
 
 function knownDays(customer: Customer, plan: AccountPlan): KnownDays {
   const name = `${customer.seed}/${customer.connectedDay}/${plan.key}`;
-  const known = kept.get(name) ?? { from: firstDay(customer, plan), days: [] };
+  const known = kept.get(name) ?? { from: firstDay(customer, plan), days: [], balances: [] };
   // Put anew, so that the account not asked for longest is the first.
   kept.delete(name);
   kept.set(name, known);
@@ -58,7 +77,7 @@ function knownDays(customer: Customer, plan: AccountPlan): KnownDays {
 }
 
 /** The balance before the first operation. */
-export function openingMinor(customer: Customer, plan: AccountPlan): number {
+function openingMinor(customer: Customer, plan: AccountPlan): number {
   if (!plan.loan) return plan.openingMinor;
   return -remainingMinor(plan.loan, repaymentsBy(plan.loan, customer.connectedDay, firstDay(customer, plan) - 1));
 }

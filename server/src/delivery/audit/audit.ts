@@ -109,10 +109,10 @@ async function readPage(storage: Storage, { lane, after, through }: Place, appli
   const bounds = await segmentBounds(storage, lane, after, through);
   return storage.all<AuditedEvent>(
     applicationId === null
-      ? sql`select lane, seq, application_id, type, endpoint_id, about_endpoint_id, erased, committed_at from events
+      ? sql`select lane, seq, application_id, type, endpoint_id, about_endpoint_id, erased, item_id, committed_at from events
             where segment between ${bounds.from} and ${bounds.through} and lane = ${lane} and seq > ${after} and seq <= ${through}
             order by seq limit ${PAGE_EVENTS}`
-      : sql`select lane, seq, application_id, type, endpoint_id, about_endpoint_id, erased, committed_at from events
+      : sql`select lane, seq, application_id, type, endpoint_id, about_endpoint_id, erased, item_id, committed_at from events
             where segment between ${bounds.from} and ${bounds.through} and application_id = ${applicationId} and lane = ${lane}
               and seq > ${after} and seq <= ${through} order by seq limit ${PAGE_EVENTS}`,
   );

@@ -16,6 +16,7 @@ export type AuditedEvent = {
   endpoint_id: string | null;
   about_endpoint_id: string | null;
   erased: number;
+  item_id: number | null;
   committed_at: number;
 };
 

@@ -1,4 +1,5 @@
 /** What stands about the events of one page: attempts, parked rows, positions, skipped ranges. */
+import { itemsBeingErased } from '../../events/erase.ts';
 import { segmentBounds } from '../../events/segments.ts';
 import { sql } from '../../storage/sql.ts';
 import type { Reader } from '../../storage/storage.ts';
@@ -13,6 +14,8 @@ export type Standing = {
   /** By `endpoint/seq`. */
   parked: ReadonlyMap<string, 'retry' | 'waiting' | 'dead'>;
   delivered: ReadonlyMap<string, 'itself' | 'replayed'>;
+  /** Items whose events become tombstones, and are not sent any more. */
+  erasing: ReadonlySet<number>;
   skipped: ReadonlyMap<string, readonly { after_seq: number; through_seq: number; reason: 'skipped' | 'expired' }[]>;
 };
 
@@ -48,6 +51,7 @@ export async function readStanding(
     positions: new Map(positions.map((row) => [row.endpointId, row])),
     parked: new Map(parked.map((row) => [`${row.endpoint_id}/${row.seq}`, row.state])),
     delivered: byPair,
+    erasing: await itemsBeingErased(reader),
     skipped: Map.groupBy(skipped, ({ endpoint_id }) => endpoint_id),
   };
 }
@@ -59,7 +63,7 @@ export function tracesOf(standing: Standing, event: AuditedEvent, member: Member
     seq: event.seq,
     delivered: standing.delivered.get(key) ?? null,
     parked: standing.parked.get(key) ?? null,
-    erased: event.erased === 1,
+    erased: event.erased === 1 || (event.item_id !== null && standing.erasing.has(event.item_id)),
     skipped: range?.reason ?? null,
     endpointDeleted: member.deleted,
     position: standing.positions.get(member.id) ?? null,

@@ -1,5 +1,6 @@
 /** What an attempt's outcome says of its endpoint, and what becomes of its event. Pure. */
 import type { Job, Outcome, Park } from '../lanes/lane.ts';
+import { BROKEN_OFF } from '../sending/failure.ts';
 import type { Answer, Health } from './health.ts';
 import type { PaceAnswer } from './pace.ts';
 import { afterFailure } from './retry.ts';
@@ -15,6 +16,11 @@ const UNREACHED: ReadonlySet<string> = new Set(['dns', 'refused', 'unreachable',
 
 export function isUnreached({ failure }: Outcome): boolean {
   return failure !== null && UNREACHED.has(failure.class);
+}
+
+/** Nothing is known of it: whoever has its lane sends it again. */
+export function isBrokenOff({ failure }: Outcome): boolean {
+  return failure !== null && failure.class === BROKEN_OFF.class;
 }
 
 /** 429 asks for less, with or without a time. */

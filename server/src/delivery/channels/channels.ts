@@ -8,7 +8,7 @@ import type { Vault } from '../../vault/vault.ts';
 import type { Job, Lag, Outcome } from '../lanes/lane.ts';
 import { createMatcher, type Matcher } from '../lanes/matching.ts';
 import { createSender, type Sender, type Sending } from '../sending/sender.ts';
-import { isUnreached, paceAnswerOf } from './answers.ts';
+import { isBrokenOff, isUnreached, paceAnswerOf } from './answers.ts';
 import type { Book } from './book.ts';
 import type { Circuits } from './circuits.ts';
 import { createGate, type Gate } from './gate.ts';
@@ -90,6 +90,10 @@ export function createChannels(options: {
   /** Of this node. */
   lanesOwned: () => number;
   maySend: () => boolean;
+  /** Asked just before a request is written: the lease may have ended while its connection was opened. */
+  mayWrite: () => boolean;
+  /** The event is not to be sent any more. */
+  isWithdrawn: (event: LoggedEvent) => boolean;
   /** A job whose item waits for an older event: it is not sent now. */
   onHeld: (channel: Channel, job: Job) => void;
   /** The receiver cannot be reached, and nothing that could be tried is left. */
@@ -143,6 +147,7 @@ export function createChannels(options: {
     };
     function admit(job: Job): Admission {
       const { itemId } = job.event;
+      if (options.isWithdrawn(job.event)) return 'refuse';
       if (itemId === null || job.replay || !ordered()) return 'start';
       const head = book.head(job.lane.number, channel.endpoint.id, itemId);
       if (head === undefined || (job.parked && head === job.event.seq)) return 'start';
@@ -154,7 +159,7 @@ export function createChannels(options: {
       if (channel.unreached === 0) channel.queue.yieldHeld();
       else if (channel.unreached >= UNREACHED_TO_OPEN) options.onUnreached(channel);
     }
-    function start(job: Job, finished: () => void) {
+    function start(job: Job, finished: (again: boolean) => void) {
       if (blocked && (channel.blocking ? channel.queue.live <= QUEUE_MAX / 2 : isHungry(channel))) {
         blocked = false;
         channel.blocking = false;
@@ -167,10 +172,12 @@ export function createChannels(options: {
       const sending = sender.send(job.event, (outcome) => {
         channel.sendings.delete(job);
         job.lane.underWay -= 1;
+        const again = isBrokenOff(outcome) && !channel.gone && !job.lane.lost && job.lane.leavingSince === null;
+        if (again) return finished(true);
         channel.unreached = isUnreached(outcome) ? channel.unreached + 1 : 0;
         if (!job.lane.lost) gate.finished(paceAnswerOf(outcome), outcome.durationMs);
         options.onOutcome(channel, job, outcome, channel.sender === sender);
-        finished();
+        finished(false);
       });
       channel.sendings.set(job, sending);
     }

@@ -39,20 +39,20 @@ export async function writeHealth(tx: Writer, endpointId: string, health: Health
   const { circuit, pause } = health;
   const run = circuit.state === 'closed' ? circuit.failing : circuit;
   const open = circuit.state === 'open' ? circuit : null;
-  if (revision === 0) {
-    const made = await tx.run(
-      sql`insert into endpoint_health (endpoint_id, revision, circuit) values (${endpointId}, 0, 'closed') on conflict do nothing`,
-    );
-    if (made === 0) return false;
-  }
-  const changed = await tx.run(
-    sql`update endpoint_health set revision = revision + 1, circuit = ${circuit.state}, failures = ${run?.failures ?? 0},
-          failing_since = ${run?.since ?? null}, last_success_at = ${health.lastSuccessAt}, last_failure_at = ${health.lastFailureAt},
-          probes = ${open?.probes ?? 0}, probe_hours = ${open?.probeHours ?? 0}, last_probe_hour = ${open?.lastProbeHour ?? null},
-          observed_ms = ${open?.observedMs ?? 0}, next_probe_at = ${open?.nextProbeAt ?? null}, paused_until = ${pause?.until ?? null},
-          paused_since = ${pause?.since ?? null}
-        where endpoint_id = ${endpointId} and revision = ${revision}`,
-  );
+  const [, changed] = await Promise.all([
+    // A row of another writer has a higher revision by the time that it is seen.
+    revision === 0
+      ? tx.run(sql`insert into endpoint_health (endpoint_id, revision, circuit) values (${endpointId}, 0, 'closed') on conflict do nothing`)
+      : 0,
+    tx.run(
+      sql`update endpoint_health set revision = revision + 1, circuit = ${circuit.state}, failures = ${run?.failures ?? 0},
+            failing_since = ${run?.since ?? null}, last_success_at = ${health.lastSuccessAt}, last_failure_at = ${health.lastFailureAt},
+            probes = ${open?.probes ?? 0}, probe_hours = ${open?.probeHours ?? 0}, last_probe_hour = ${open?.lastProbeHour ?? null},
+            observed_ms = ${open?.observedMs ?? 0}, next_probe_at = ${open?.nextProbeAt ?? null}, paused_until = ${pause?.until ?? null},
+            paused_since = ${pause?.since ?? null}
+          where endpoint_id = ${endpointId} and revision = ${revision}`,
+    ),
+  ]);
   return changed === 1;
 }
 

@@ -32,6 +32,7 @@ export function createProbing(options: {
   channels: Channels;
   circuits: Circuits;
   maySend: () => boolean;
+  isWithdrawn: (event: LoggedEvent) => boolean;
   settler: Settler;
   recorder: Recorder;
   onTrouble: (error: unknown) => void;
@@ -65,7 +66,7 @@ export function createProbing(options: {
     const key = `${row.lane}/${row.seq}`;
     if (!lane || lane.leavingSince !== null || channel.claims.has(key)) return;
     channel.claims.add(key);
-    if (!event || event.erased) return options.recorder.drop(jobOf(lane, event ?? missing(row), row), id);
+    if (!event || event.erased || options.isWithdrawn(event)) return options.recorder.drop(jobOf(lane, event ?? missing(row), row), id);
     const claimed = isDue(channel) && (await circuits.claimProbe(id).catch(() => false));
     const may = claimed && !lane.lost && lane.leavingSince === null && channel.enabled && !channel.gone && channel.queue.underWay === 0;
     if (may && options.maySend()) channel.queue.probe(jobOf(lane, event, row));

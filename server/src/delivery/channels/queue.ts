@@ -9,6 +9,8 @@ export type Queue = {
   /** Jobs that wait and are not parked (those are bounded by their claims). */
   readonly live: number;
   readonly size: number;
+  /** Of these, jobs that wait for the outcome of a parked one of their item. */
+  readonly held: number;
   readonly underWay: number;
   /** All of them: under way, then waiting. */
   jobs(): Iterable<Job>;
@@ -32,9 +34,10 @@ const COMPACT_AT = 256;
 export type Admission = 'start' | 'hold' | 'refuse';
 
 /**
- * `start` must call `finished` once, later. `maySend` says no while results pile up, the lease is in doubt or the endpoint
- * rests. `admit` is asked again for each held job whenever something has ended. `held` deals with a job that is not to be
- * started. `stalled` is called when nothing is under way and nothing but held jobs waits.
+ * `start` must call `finished` once, later; with `again` the job is the first that waits. `maySend` says no while results
+ * pile up, the lease is in doubt or the endpoint rests. `admit` is asked again for each held job whenever something has
+ * ended. `held` deals with a job that is not to be started. `stalled` is called when nothing is under way and nothing but
+ * held jobs waits.
  */
 export function createQueue(options: {
   total: Total;
@@ -44,7 +47,7 @@ export function createQueue(options: {
   admit: (job: Job) => Admission;
   held: (job: Job) => void;
   stalled: () => void;
-  start: (job: Job, finished: () => void) => void;
+  start: (job: Job, finished: (again?: boolean) => void) => void;
 }): Queue {
   const { total } = options;
   let ready: Job[] = [];
@@ -113,12 +116,21 @@ export function createQueue(options: {
     const { itemId } = job.event;
     underWay.add(job);
     if (itemId !== null && options.ordered() && !busy.has(itemId)) busy.set(itemId, []);
-    options.start(job, () => {
+    options.start(job, (again = false) => {
       underWay.delete(job);
       const behind = itemId === null ? undefined : busy.get(itemId);
-      if (behind) runBehind(itemId!, behind);
+      if (again) putBack(job, behind ?? []);
+      else if (behind) runBehind(itemId!, behind);
       kick();
     });
+  }
+
+  function putBack(job: Job, behind: readonly Job[]) {
+    total.queued += 1;
+    if (!job.parked) live += 1;
+    if (job.event.itemId !== null) busy.delete(job.event.itemId);
+    chained -= behind.length;
+    putFirst([job, ...behind]);
   }
 
   function runBehind(itemId: number, behind: Job[]) {
@@ -173,6 +185,9 @@ export function createQueue(options: {
     },
     get size() {
       return ready.length - first + chained + heldCount;
+    },
+    get held() {
+      return heldCount;
     },
     get underWay() {
       return underWay.size;

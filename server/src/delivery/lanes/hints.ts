@@ -6,12 +6,13 @@ export const CHANNEL = 'lanes';
 /** Commits within this time are one hint: each costs every node a read. */
 const GATHER_MS = 10;
 
-/** `moved` without lanes: which ones is not known. */
-export type Hint = { kind: 'freed' } | { kind: 'moved'; lanes: readonly number[] | null };
+/** `moved` without lanes: which ones is not known. `due`: a test clock went forward, and brought what waits nearer. */
+export type Hint = { kind: 'freed' } | { kind: 'due' } | { kind: 'moved'; lanes: readonly number[] | null };
 
 export type Hints = {
   /** Events were committed, in these lanes if given. Costs nothing while there is no other node. */
   moved(lanes?: readonly number[]): void;
+  due(): void;
   stop(): void;
 };
 
@@ -35,6 +36,9 @@ export function createHints(options: { storage: Storage; owner: string; others: 
       else if (gathered !== 'all') for (const lane of lanes) gathered.add(lane);
       timer ??= setTimeout(send, GATHER_MS);
     },
+    due() {
+      if (options.others()) storage.shared?.hint(CHANNEL, writeHint(owner, { kind: 'due' })).catch(() => {});
+    },
     stop() {
       if (timer) clearTimeout(timer);
       timer = null;
@@ -43,14 +47,14 @@ export function createHints(options: { storage: Storage; owner: string; others: 
 }
 
 export function writeHint(owner: string, hint: Hint): string {
-  return `${owner} ${hint.kind === 'freed' ? 'freed' : (hint.lanes?.join() ?? 'all')}`;
+  return `${owner} ${hint.kind === 'moved' ? (hint.lanes?.join() ?? 'all') : hint.kind}`;
 }
 
 /** Null for a hint of one's own. */
 export function readHint(payload: string, owner: string): Hint | null {
   const [from, what = ''] = payload.split(' ');
   if (from === owner) return null;
-  if (what === 'freed') return { kind: 'freed' };
+  if (what === 'freed' || what === 'due') return { kind: what };
   const lanes = what.split(',').map(Number);
   return { kind: 'moved', lanes: lanes.every(Number.isInteger) && what !== '' ? lanes : null };
 }

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import type { LoggedEvent } from '../../events/log.ts';
 import { createBook } from '../channels/book.ts';
 import { createQueue, type Queue } from '../channels/queue.ts';
-import { close, type Follower, fallBehind, follow, isHanded, isWanted, restore, takeWrites } from './lagging.ts';
+import { close, type Follower, fallBehind, follow, isHanded, isWanted, putBack, restore, takeWrites } from './lagging.ts';
 import { createLane, type Job, type Lag, type Lane } from './lane.ts';
 import { holds, merge, type Position, type Range, rangesOf, subtract } from './position.ts';
 
@@ -194,6 +194,26 @@ suite('lagging', () => {
         [6, 6],
       ],
     });
+  });
+
+  test('a position that says the same is not written again, unless it could not be written', () => {
+    const { lane, follower } = new Model();
+    const lag = fallBehind(follower, lane, { drop: true });
+    lane.window.pass(9);
+    const first = takeWrites(lane, 9)!;
+    assert.deepEqual(
+      first.positions.map(({ position }) => position),
+      [{ settled: 0, ahead: [] }],
+    );
+    const read = (seq: number) => {
+      lag.read = seq;
+      lag.owed.add(seq);
+      lane.changed.add(lag);
+      return takeWrites(lane, 9);
+    };
+    assert.equal(read(1), null, 'it is owed now, and the row says so already');
+    putBack(lane, first);
+    assert.equal(takeWrites(lane, 9)?.positions.length, 1);
   });
 });
 

@@ -3,7 +3,7 @@
  * the lane goes on without it. Here one becomes the other, and what is to be written of it is worked out.
  */
 import type { Job, Lag, Lane, Skip } from './lane.ts';
-import { holds, merge, type Position, positionOf, type Range, rangesOf, rewind, subtract } from './position.ts';
+import { holds, isSame, merge, type Position, positionOf, type Range, rangesOf, rewind, subtract } from './position.ts';
 
 /** What lagging needs of a channel. */
 export type Follower = {
@@ -63,6 +63,7 @@ function createLag(follower: Follower, lane: Lane): Lag {
     following: true,
     keepUntil: 0,
     stored: false,
+    written: null,
     reading: false,
   };
   lane.lags.set(lag.endpointId, lag);
@@ -182,9 +183,12 @@ export function takeWrites(lane: Lane, settled: number): LagWrites | null {
     const through = lag.following ? Math.max(lag.read, settled) : lag.read;
     const position = positionOf({ ...lag, read: through, closed: lag.following ? through : lag.closed });
     if (!lag.stored && position.settled >= settled && lag.keepUntil <= settled) continue;
+    if (!lag.following) lane.changed.delete(lag);
+    // One that hangs reads on and settles nothing.
+    if (lag.written && isSame(lag.written, position)) continue;
     positions.push({ lag, position });
     lag.stored = true;
-    if (!lag.following) lane.changed.delete(lag);
+    lag.written = position;
   }
   const writes = { positions, ended: [...lane.ended], skips: lane.skips };
   lane.ended.clear();
@@ -194,7 +198,10 @@ export function takeWrites(lane: Lane, settled: number): LagWrites | null {
 
 /** They could not be written: once more with the next flush. */
 export function putBack(lane: Lane, { positions, ended, skips }: LagWrites): void {
-  for (const { lag } of positions) if (lane.lags.get(lag.endpointId) === lag) lane.changed.add(lag);
+  for (const { lag } of positions) {
+    lag.written = null;
+    if (lane.lags.get(lag.endpointId) === lag) lane.changed.add(lag);
+  }
   for (const id of ended) lane.ended.add(id);
   for (const { lag } of positions) if (lane.lags.get(lag.endpointId) !== lag) lane.ended.add(lag.endpointId);
   lane.skips = [...skips, ...lane.skips];

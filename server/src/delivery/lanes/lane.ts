@@ -1,6 +1,6 @@
 /** What a node keeps of a lane it leases. */
 import type { LoggedEvent } from '../../events/log.ts';
-import type { Range } from './position.ts';
+import type { Position, Range } from './position.ts';
 import { createWindow, type Window } from './window.ts';
 
 export type Lane = {
@@ -52,6 +52,8 @@ export type Lag = {
   keepUntil: number;
   /** A row of it may exist. */
   stored: boolean;
+  /** What its row says; null where that is not known. */
+  written: Position | null;
   /** One read at a time. */
   reading: boolean;
 };

@@ -18,6 +18,10 @@ export type Renewal = {
   configurationVersion: number | null;
   /** Moves with every change of a row of `endpoint_health`. */
   healthVersion: number | null;
+  /** Moves when an erasure begins and when it ends. */
+  erasures: number | null;
+  /** The first segment of the log that retention is not taking away. */
+  oldestSegment: number | null;
   /** Ours, to be handed over: others have less than their share. */
   give: number[];
   /** That take part, this one included; 0 while it does not. */
@@ -43,8 +47,19 @@ export type Leases = {
  */
 export type Passenger = { moment: Sql; seen: (moment: number | null) => void };
 
-type BeatRow = { version: number | null; health: number; lanes: string; nodes: string; moments: string };
-const NOTHING: Renewal = { lanes: [], configurationVersion: null, healthVersion: null, give: [], nodes: 0 };
+type BeatRow = {
+  version: number | null;
+  erasures: number | null;
+  oldest: number | null;
+  health: number;
+  lanes: string;
+  nodes: string;
+  moments: string;
+};
+const NOTHING: Renewal = {
+  ...{ lanes: [], configurationVersion: null, healthVersion: null, erasures: null, oldestSegment: null },
+  ...{ give: [], nodes: 0 },
+};
 
 /** `owner` is the node's id. `onLost`: others may take this node for dead from now on, so it must not send before it has renewed. */
 export function createLeases(options: {
@@ -76,6 +91,8 @@ export function createLeases(options: {
     return storage.alone.first<BeatRow>(
       sql`update nodes set beats = beats + 1, present = ${present} where id = ${owner} and life = ${life}
           returning (select c.version from configuration c) as version,
+            (select c.erasures from configuration c) as erasures,
+            (select min(s.segment) from segments s where s.frozen_at is null) as oldest,
             (select cast(coalesce(sum(e.revision), 0) as bigint) from endpoint_health e) as health,
             (select string_agg(cast(l.lane as text) || ' ' || l.epoch || ' ' || h.head || ' ' || coalesce(l.owner, ''), ',')
               from lane_leases l join lane_heads h on h.lane = l.lane) as lanes,
@@ -141,7 +158,8 @@ export function createLeases(options: {
       sightings = look(sightings, nodes, monotonicMs());
       const { give } = planLanes(owner, nodes, lanes);
       const ours = lanes.filter((lane) => lane.owner === owner);
-      return { lanes: ours, configurationVersion: row.version, healthVersion: row.health, give, nodes: nodes.length };
+      const { version: configurationVersion, health: healthVersion, erasures, oldest: oldestSegment } = row;
+      return { lanes: ours, configurationVersion, healthVersion, erasures, oldestSegment, give, nodes: nodes.length };
     },
 
     async acquire() {

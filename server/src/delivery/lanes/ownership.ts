@@ -49,6 +49,7 @@ export function createOwnership(options: {
   const { storage, leases, lanes, channels, book } = options;
   let sendUntil = 0;
   let handing: Promise<void> | null = null;
+  let acquiring = 0;
 
   async function renew() {
     const before = options.monotonicMs();
@@ -64,6 +65,7 @@ export function createOwnership(options: {
     for (const number of renewal.give) leave(lanes.get(number));
     // While one is being written it may be the one that waits for this: it found that a lane is lost.
     if (!handing) await handOver();
+    if (acquiring === 0) await freeStrays(renewal);
     if (lanes.size < options.lanesMax && options.mayAcquire()) await acquire();
     if (renewal.configurationVersion !== null && renewal.configurationVersion !== channels.version) await options.reload();
   }
@@ -106,13 +108,24 @@ export function createOwnership(options: {
     options.log.info({ lanes: ready.length }, 'lanes handed over to another node');
   }
 
+  /** The database failed between taking these and loading them: they are ours, and nobody sends what is in them. */
+  async function freeStrays(renewal: Renewal) {
+    const strays = renewal.lanes.filter(({ lane }) => !lanes.has(lane));
+    if (strays.length > 0) await leases.release(strays.map(({ lane, epoch }) => ({ number: lane, epoch })));
+  }
+
   async function acquire() {
-    const taken = await leases.acquire();
-    if (taken.length === 0) return;
-    // Endpoints that lag here may be newer than what is loaded.
-    await options.reload();
-    for (let first = 0; first < taken.length; first += LOADS_AT_ONCE) {
-      await Promise.all(taken.slice(first, first + LOADS_AT_ONCE).map(load));
+    acquiring += 1;
+    try {
+      const taken = await leases.acquire();
+      if (taken.length === 0) return;
+      // Endpoints that lag here may be newer than what is loaded.
+      await options.reload();
+      for (let first = 0; first < taken.length; first += LOADS_AT_ONCE) {
+        await Promise.all(taken.slice(first, first + LOADS_AT_ONCE).map(load));
+      }
+    } finally {
+      acquiring -= 1;
     }
   }
 

@@ -55,6 +55,14 @@ export function rangesOf(seqs: Iterable<number>): Range[] {
   return merge([...seqs].map((seq): Range => [seq, seq]));
 }
 
+export function isSame(a: Position, b: Position): boolean {
+  return (
+    a.settled === b.settled &&
+    a.ahead.length === b.ahead.length &&
+    a.ahead.every(([first, last], index) => first === b.ahead[index]![0] && last === b.ahead[index]![1])
+  );
+}
+
 export type Progress = {
   /** All up to here is settled or owed. */
   read: number;

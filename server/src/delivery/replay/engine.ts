@@ -39,6 +39,8 @@ type Active = {
   pace: Pace;
   reading: boolean;
   flushing: Promise<void> | null;
+  /** After the one that is under way. */
+  nextFlush: Promise<void> | null;
   flushTimer: NodeJS.Timeout | null;
   paceTimer: NodeJS.Timeout | null;
 };
@@ -63,6 +65,7 @@ export function createReplays(options: {
   lanes: ReadonlyMap<number, Lane>;
   channels: Channels;
   maySend: () => boolean;
+  isWithdrawn: (event: LoggedEvent) => boolean;
   monotonicMs: () => number;
   /** After the commit. */
   onSettled: (replay: Replay, results: readonly ReplayResult[]) => void;
@@ -77,7 +80,8 @@ export function createReplays(options: {
   function open(replay: Replay): Active {
     const pace = createPace(replay.ratePerS, options.monotonicMs);
     const empty = { seen: new Set<Lane>(), tracks: new Map<number, Track>(), ready: [], results: [] };
-    return { ...empty, replay, halted: false, underWay: 0, pace, reading: false, flushing: null, flushTimer: null, paceTimer: null };
+    const idle = { reading: false, flushing: null, nextFlush: null, flushTimer: null, paceTimer: null };
+    return { ...empty, ...idle, replay, halted: false, underWay: 0, pace };
   }
 
   async function tend() {
@@ -150,6 +154,11 @@ export function createReplays(options: {
     // A node has its share of the rate: as much as it has of the lanes.
     const share = lanes.size / LANES;
     while (active.underWay < UNDER_WAY_MAX && active.ready.length > 0) {
+      // Its next owner reads it again: it is beyond what was written of the lane.
+      if (active.ready[0]!.track.lane.leavingSince !== null) {
+        active.ready.shift();
+        continue;
+      }
       const waitMs = active.pace.take(share);
       if (waitMs > 0) {
         active.paceTimer ??= setTimeout(() => {
@@ -238,7 +247,7 @@ export function createReplays(options: {
         const event = events.get(waiting.seq);
         waiting.taken = true;
         const { attempts, sent } = waiting;
-        if (event && !event.erased) active.ready.push({ track, event, attempts, sent });
+        if (event && !event.erased && !options.isWithdrawn(event)) active.ready.push({ track, event, attempts, sent });
         else if (event) record(active, track, { lane: track.lane, event, sent, outcome: null, park: null });
         else {
           track.retries.delete(waiting.seq);
@@ -260,6 +269,7 @@ export function createReplays(options: {
     const { events, read: through } = await readSelected(storage, selection, range);
     track.read = through;
     for (const event of events) {
+      if (options.isWithdrawn(event)) continue;
       track.owed.add(event.seq);
       active.ready.push({ track, event, attempts: 0, sent: 0 });
     }
@@ -271,9 +281,17 @@ export function createReplays(options: {
     return true;
   }
 
+  /** What was recorded before it was called is written when it is over: a lane that goes over counts on that. */
   function flush(active: Active): Promise<void> {
     if (abandoned) return Promise.resolve();
-    active.flushing ??= write(active).finally(() => {
+    if (active.flushing) {
+      active.nextFlush ??= active.flushing.then(() => {
+        active.nextFlush = null;
+        return flush(active);
+      });
+      return active.nextFlush;
+    }
+    active.flushing = write(active).finally(() => {
       active.flushing = null;
     });
     return active.flushing;
@@ -300,7 +318,7 @@ export function createReplays(options: {
       options.onSettled(active.replay, results);
       if (over) active.halted = true;
     } catch (error) {
-      active.results = results.concat(active.results);
+      active.results = results.map((result): ReplayResult => ({ ...result, repeated: true })).concat(active.results);
       // A lane that was taken over is let go of by the next heartbeat.
       if (!(error instanceof LaneLost)) options.onTrouble(error);
     }
@@ -323,7 +341,6 @@ export function createReplays(options: {
     async stop() {
       stopped = true;
       for (const active of actives.values()) {
-        await active.flushing;
         await flush(active);
         close(active);
       }

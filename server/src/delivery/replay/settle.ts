@@ -16,6 +16,8 @@ export type ReplayResult = {
   sent: number;
   outcome: Outcome | null;
   park: Park | null;
+  /** It was written before, and nobody knows whether that was committed. */
+  repeated?: boolean;
 };
 export type ReplaySettlement = {
   owner: string;
@@ -41,6 +43,7 @@ export async function settleReplay(storage: Storage, settlement: ReplaySettlemen
     const row = await tx.first<{ state: Replay['state'] }>(sql`select state from replays where id = ${replay.id}${storage.forUpdate}`);
     // An attempt on an event that retention took meanwhile has no place any more.
     const rows = results.filter(({ outcome, event }) => outcome !== null && event.segment >= oldest);
+    const counted = await withoutKnown(tx, replay, results);
     await tx.insertMany(
       'attempts',
       ATTEMPT_COLUMNS,
@@ -50,7 +53,7 @@ export async function settleReplay(storage: Storage, settlement: ReplaySettlemen
     const isOver = row?.state !== 'running' && row?.state !== 'paused';
     await writeParked(tx, settlement, isOver);
     for (const { lane, position } of positions) {
-      const of = results.filter((result) => result.lane === lane && result.outcome !== null);
+      const of = counted.filter((result) => result.lane === lane && result.outcome !== null);
       const sent = of.filter((result) => result.sent === 0).length;
       const delivered = of.filter(({ park }) => park === null).length;
       const failed = of.filter(({ park }) => park?.state === 'dead').length;
@@ -64,6 +67,23 @@ export async function settleReplay(storage: Storage, settlement: ReplaySettlemen
     await endReplay(tx, replay, 'done', now);
     return true;
   });
+}
+
+/** Those whose attempt is not there yet: the others were counted with it. */
+async function withoutKnown(tx: Writer, replay: Replay, results: readonly ReplayResult[]): Promise<readonly ReplayResult[]> {
+  if (!results.some(({ repeated }) => repeated)) return results;
+  const counted: ReplayResult[] = [];
+  for (const result of results) {
+    const { lane, event, sent, repeated } = result;
+    const known =
+      repeated &&
+      (await tx.first(
+        sql`select n from attempts where segment = ${event.segment} and lane = ${lane.number} and seq = ${event.seq}
+              and endpoint_id = ${replay.endpointId} and source = 'replay' and replay_id = ${replay.id} and n = ${sent + 1}`,
+      ));
+    if (!known) counted.push(result);
+  }
+  return counted;
 }
 
 /** Locks the lease rows in ascending order, as all who settle do. */

@@ -37,6 +37,7 @@ export class Attempt implements Dispatcher.DispatchHandler {
   private readonly startedAt: number;
   private readonly deadlineMs: number;
   private readonly redactor: Redactor;
+  private readonly mayWrite: () => boolean;
   private readonly timer: NodeJS.Timeout;
   private end: AttemptEnd | null;
   private connection: Connection | null = null;
@@ -52,13 +53,18 @@ export class Attempt implements Dispatcher.DispatchHandler {
   private received = 0;
   private kept: Buffer[] | null = null;
   private repeated = false;
+  private withheld = false;
 
-  /** `at` is epoch milliseconds; `end` is called once, never at once, with the connection unless it is of no more use. */
-  constructor(at: number, deadlineMs: number, redactor: Redactor, end: AttemptEnd) {
+  /**
+   * `at` is epoch milliseconds; `end` is called once, never at once, with the connection unless it is of no more use. While
+   * `mayWrite` says no, nothing is written, and what ends without an answer is broken off and not the receiver's failure.
+   */
+  constructor(at: number, deadlineMs: number, redactor: Redactor, mayWrite: () => boolean, end: AttemptEnd) {
     this.at = at;
     this.startedAt = performance.now();
     this.deadlineMs = deadlineMs;
     this.redactor = redactor;
+    this.mayWrite = mayWrite;
     this.end = end;
     this.timer = setTimeout(expire, deadlineMs, this);
   }
@@ -85,11 +91,17 @@ export class Attempt implements Dispatcher.DispatchHandler {
     this.finish(BROKEN_OFF);
   }
 
+  withhold() {
+    if (this.sentAt === 0 && !this.repeated) this.finish(BROKEN_OFF);
+  }
+
   onRequestStart(controller: Dispatcher.DispatchController) {
     this.controller = controller;
     this.sentAt = performance.now();
-    // It waited for its connection beyond its deadline: it must not be sent after it was counted as failed.
-    if (this.end === null) controller.abort(new Error('expired'));
+    // The last moment before it is written. It waited for its connection beyond its deadline, and must not be sent after it
+    // was counted as failed; or the process stood still meanwhile, and another node may have sent it.
+    this.withheld = !this.mayWrite();
+    if (this.end === null || this.withheld) controller.abort(new Error('expired'));
   }
 
   onResponseStarted() {
@@ -163,7 +175,9 @@ export class Attempt implements Dispatcher.DispatchHandler {
     if (end === null) return;
     this.end = null;
     clearTimeout(this.timer);
-    const outcome = this.outcome(failure);
+    // What a process that stood still finds (its own deadline, a connection that was given up) is no fault of the receiver.
+    const unheard = failure !== null && this.status === null && (this.withheld || !this.mayWrite());
+    const outcome = this.outcome(unheard ? BROKEN_OFF : failure);
     controller?.abort(new Error('ended'));
     // Still opening, or opened too late: undici would send the request on it.
     const reusable = connection !== null && (controller !== null || this.sentAt > 0 || !connection.busy);

@@ -15,7 +15,8 @@ export type FailureClass =
   | 'status'
   | 'guard'
   | 'proxy'
-  | 'secret';
+  | 'secret'
+  | 'broken off';
 export type Failure = { class: FailureClass; message: string };
 
 /** What an attempt was doing: the last two once its request is under way. */
@@ -90,8 +91,8 @@ function timeoutSentence(phase: AttemptPhase, limit: string, status: number | nu
   }
 }
 
-/** Seen by nobody but a log of ours: what came of it is settled by the node that has the lane now. */
-export const BROKEN_OFF: Failure = { class: 'connection', message: 'The request was broken off: another server delivers this event now.' };
+/** Says nothing of the receiver, and is never recorded: whoever has the lane sends the event again. */
+export const BROKEN_OFF: Failure = { class: 'broken off', message: 'The request was broken off: this server may not send it any more.' };
 
 export const NO_SECRET: Failure = {
   class: 'secret',

@@ -21,6 +21,8 @@ import { childTraceparent } from './tracing.ts';
 export type Sending = {
   /** Breaks it off. `done` follows at once. */
   abort(): void;
+  /** The same, unless it may have been written. */
+  withhold(): void;
 };
 
 export type Sender = {
@@ -45,11 +47,14 @@ export type SenderOptions = {
   random?: () => number;
   /** The system's by default. */
   resolve?: Resolve;
+  /** Asked again just before each request is written, which may be long after `send`; always by default. */
+  mayWrite?: () => boolean;
 };
 
 export function createSender(endpoint: DeliverableEndpoint, options: SenderOptions): Sender {
   const { clock, policy } = options;
   const random = options.random ?? Math.random;
+  const mayWrite = options.mayWrite ?? (() => true);
   const deadlineMs = endpoint.deadlineMs ?? options.deadlineMs ?? DEADLINE_DEFAULT_MS;
   const made = requestsOf(endpoint);
   const url = new URL(endpoint.url);
@@ -78,7 +83,7 @@ export function createSender(endpoint: DeliverableEndpoint, options: SenderOptio
       release(connection);
       done(outcome);
     };
-    const attempt = new Attempt(now, deadlineMs, redactor, end);
+    const attempt = new Attempt(now, deadlineMs, redactor, mayWrite, end);
     const body = Buffer.from(renderBody(event));
     if (!encrypt) transmit(attempt, event, body, now);
     else {

@@ -1,6 +1,7 @@
 /** For tests of one attempt: an endpoint and an event without a database, and receivers that speak raw TCP. */
 import { once } from 'node:events';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { createServer as createHttpServer, type IncomingMessage } from 'node:http';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import type { AddressPolicy } from '../../endpoints/addresses.ts';
 import type { DeliverableEndpoint } from '../../endpoints/endpoints.ts';
@@ -100,4 +101,47 @@ export async function startRaw(t: TestContext, answer: (socket: Socket, request:
   receiver.port = (server.address() as AddressInfo).port;
   receiver.url = `http://127.0.0.1:${receiver.port}/hooks`;
   return receiver;
+}
+
+export type HoldingProxy = { url: string; asked(count: number): Promise<void>; letGo(): void };
+
+/** An egress proxy that connects nobody until it is told to. */
+export async function startHoldingProxy(t: TestContext): Promise<HoldingProxy> {
+  const sockets = new Set<Socket>();
+  const held: (() => void)[] = [];
+  const waiting: { count: number; resolve: () => void }[] = [];
+  let holding = true;
+  const server = createHttpServer();
+  server.on('connect', (request: IncomingMessage, client: Socket) => {
+    sockets.add(client);
+    const go = () => {
+      const upstream = connect(Number(request.url!.split(':')[1]), '127.0.0.1', () => {
+        client.write('HTTP/1.1 200 Connection established\r\n\r\n');
+        client.pipe(upstream).pipe(client);
+      });
+      sockets.add(upstream);
+      for (const socket of [client, upstream]) socket.on('error', () => {});
+    };
+    if (!holding) return go();
+    held.push(go);
+    for (const { count, resolve } of waiting) if (held.length >= count) resolve();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    asked: (count) =>
+      new Promise((resolve) => {
+        if (held.length >= count) resolve();
+        else waiting.push({ count, resolve });
+      }),
+    letGo() {
+      holding = false;
+      for (const go of held) go();
+    },
+  };
 }

@@ -3,6 +3,7 @@ import { LANES } from '../../events/log.ts';
 import type { Book } from '../channels/book.ts';
 import type { Channel, Channels } from '../channels/channels.ts';
 import type { Due } from '../channels/due.ts';
+import type { Withdrawn } from '../channels/withdrawn.ts';
 import { close } from '../lanes/lagging.ts';
 import type { Job, Lane, Result } from '../lanes/lane.ts';
 import type { Settler } from './settler.ts';
@@ -13,7 +14,7 @@ export type Recorder = {
   drop(job: Job, endpointId: string): void;
   /** Parked without an attempt and without a time: an older one of its item comes first. */
   wait(job: Job, endpointId: string): void;
-  /** A job that its queue would have started, had not an older one of its item been parked. */
+  /** A job that its queue would have started, had not an older one of its item been parked, or it been withdrawn. */
   held(channel: Channel, job: Job): void;
   /** The oldest of its item, where nobody sends it now, is due. */
   releaseHead(lane: Lane, endpointId: string, itemId: number): void;
@@ -26,6 +27,7 @@ export function createRecorder(options: {
   channels: Channels;
   book: Book;
   settler: Settler;
+  withdrawn: () => Pick<Withdrawn, 'has' | 'settle'>;
   /** For one endpoint, on a node that has all lanes. */
   parkedMax: number;
   due: () => Due;
@@ -34,7 +36,8 @@ export function createRecorder(options: {
 }): Recorder {
   const { lanes, channels, book, settler } = options;
 
-  function record(result: Result) {
+  function record(given: Result) {
+    const result = options.withdrawn().settle(given);
     const { job, endpointId, park } = result;
     const { lane, event } = job;
     if (lane.lost) return;
@@ -77,7 +80,10 @@ export function createRecorder(options: {
     held(channel, job) {
       const endpointId = channel.endpoint.id;
       const { lane, event } = job;
-      if (job.parked) options.due().unclaim(channel, [job]);
+      if (options.withdrawn().has(event)) {
+        if (job.replay) job.replay.drop();
+        else record({ job, endpointId, outcome: null, park: null });
+      } else if (job.parked) options.due().unclaim(channel, [job]);
       // A position that was cut short has it read again, after a crash.
       else if (book.has({ lane: lane.number, endpointId, itemId: event.itemId, seq: event.seq })) close(job);
       else wait(job, endpointId);

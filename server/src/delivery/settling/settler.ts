@@ -43,6 +43,7 @@ export function createSettler(options: {
   let timer: NodeJS.Timeout | null = null;
   let stopped = false;
   let again = false;
+  let repeated = false;
   const marks = { revive: new Set<string>(), forget: new Set<string>() };
 
   function schedule() {
@@ -71,7 +72,16 @@ export function createSettler(options: {
     writing = batch.length;
     try {
       const now = options.clock.now();
-      await settle(options.storage, { owner: options.owner, now, results: batch, positions, lagging, released: places, ...given });
+      await settle(options.storage, {
+        owner: options.owner,
+        now,
+        results: batch,
+        positions,
+        lagging,
+        released: places,
+        repeated,
+        ...given,
+      });
     } catch (error) {
       results = batch.concat(results);
       released = places.concat(released);
@@ -79,11 +89,15 @@ export function createSettler(options: {
       for (const id of given.revive) marks.revive.add(id);
       for (const id of given.forget) marks.forget.add(id);
       if (error instanceof LaneLost) await options.onLaneLost().catch(options.onTrouble);
-      else options.onTrouble(error);
+      else {
+        repeated = true;
+        options.onTrouble(error);
+      }
       return false;
     } finally {
       writing = 0;
     }
+    repeated = false;
     for (const { lane, settled } of positions) lane.written = settled;
     try {
       options.onSettled(batch, places);

@@ -59,7 +59,7 @@ export function openHouse(storage: Storage, options: Partial<Services> = {}): Ho
     resolve: async (hostname) => [{ address: hostname === 'inside.example.com' ? '10.0.0.7' : '93.184.215.14', family: 4 }],
     onEvents() {},
     connector,
-    moveClock: (id, target, signal) => advanceClock(walking, id, target, { signal }),
+    moveClock: (id, { target }, signal) => advanceClock(walking, id, target, { signal }),
     clock,
     arrivals,
     publicUrl: 'http://127.0.0.1:4280',

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { isoTimestamp, parseDuration } from '../../base/clock.ts';
 import { Refusal } from '../../base/errors.ts';
+import { RESTLESS } from '../../delivery/rest.ts';
 import { type ClockTarget, readClock, readMoment, refusalSentence } from '../../refresh/test-clock.ts';
 import { readBody } from '../edge/requests.ts';
 import { json } from '../edge/responses.ts';
@@ -16,6 +17,7 @@ const advanceBody = z.strictObject({
     .string()
     .transform((text, context) => readMoment(text) ?? refuse(context, 'must be a moment with its time zone, such as 2030-12-24T08:00:00Z'))
     .optional(),
+  deliveries: z.boolean().default(false),
 });
 
 function refuse(context: z.RefinementCtx, message: string): never {
@@ -32,14 +34,15 @@ async function show({ services, application }: Call): Promise<Response> {
 
 /** Answers when everything that fell due on the way has run. A caller who hangs up stops the clock where it stands. */
 async function move({ c, services, application }: Call): Promise<Response> {
-  const { advance, to } = await readBody(c, advanceBody);
+  const { advance, to, deliveries: wanted } = await readBody(c, advanceBody);
   if ((advance === undefined) === (to === undefined)) throw new Refusal('bad_request', 'give either `advance` (30d) or `to` (a moment)');
   const target: ClockTarget = to === undefined ? { byMs: advance! } : { to };
-  const outcome = await services.moveClock(application.id, target, c.req.raw.signal);
+  const outcome = await services.moveClock(application.id, { target, deliveries: wanted }, c.req.raw.signal);
   if (outcome.ok) {
-    const { from, now, refreshes, events } = outcome;
-    return json({ from: isoTimestamp(from), now: isoTimestamp(now), refreshes, events });
+    const { from, now, refreshes, events, deliveries } = outcome;
+    return json({ from: isoTimestamp(from), now: isoTimestamp(now), refreshes, events, ...(deliveries ? { deliveries } : {}) });
   }
+  if (outcome.refusal === 'restless') throw new Refusal('unavailable', RESTLESS);
   const sentence = refusalSentence(outcome.refusal);
   switch (outcome.refusal) {
     case 'not a sandbox':

@@ -2,12 +2,20 @@
 import type { Context } from 'hono';
 import type { Clock } from '../../base/clock.ts';
 import type { Connector } from '../../connectors/connector.ts';
+import type { DeliveryCounts } from '../../delivery/rest.ts';
 import type { AddressPolicy } from '../../endpoints/addresses.ts';
 import type { Resolve } from '../../endpoints/lookups.ts';
 import type { Arrivals } from '../../events/arrivals.ts';
 import type { AdvanceOutcome, ClockTarget } from '../../refresh/test-clock.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { Vault } from '../../vault/vault.ts';
+
+/** `deliveries`: they go by the test clock too, and an event's first attempt has ended before the clock goes on. */
+export type ClockMove = { target: ClockTarget; deliveries: boolean };
+/** `deliveries` where they were asked for. `restless`: they did not end in time, and the clock stands where it is. */
+export type MovedClock =
+  | (Extract<AdvanceOutcome, { ok: true }> & { deliveries?: DeliveryCounts })
+  | { ok: false; refusal: Extract<AdvanceOutcome, { ok: false }>['refusal'] | 'restless' };
 
 export type Services = {
   storage: Storage;
@@ -21,7 +29,7 @@ export type Services = {
   /** Null where the bank is no longer known. */
   connector(bankId: number): Connector | null;
   /** Moves a sandbox's test clock, and runs what falls due on the way before it answers. */
-  moveClock(applicationId: string, target: ClockTarget, signal: AbortSignal): Promise<AdvanceOutcome>;
+  moveClock(applicationId: string, move: ClockMove, signal: AbortSignal): Promise<MovedClock>;
   /** Called after each commit that made events. */
   onEvents(): void;
   /** For those who wait for events. Whoever made it closes it. */

@@ -2,8 +2,8 @@
 import type { Connector } from '../../connectors/connector.ts';
 import { appendEvents, takeTimestamps } from '../../events/log.ts';
 import { type Item, type ItemRow, itemFromRow } from '../../items/items.ts';
-import { requestRefresh } from '../../items/refreshes.ts';
-import { type Sql, sql } from '../../storage/sql.ts';
+import { type RefreshRequest, requestRefreshes } from '../../items/refreshes.ts';
+import { type Sql, sql, sqlTable } from '../../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../../storage/storage.ts';
 import type { Circuit } from './circuit.ts';
 import { CIRCUIT_COLUMNS, CIRCUIT_JOIN, type CircuitRow, circuitDomain, circuitFromRow, claimProbe } from './circuits.ts';
@@ -54,11 +54,8 @@ export async function requestDue(services: DueServices, applicationId?: string):
   const due = await readDue(storage, realNow, applicationId);
   if (due.length === 0) return 0;
   const decided = due.map((one) => ({ one, decision: decide(services, one, realNow) }));
-  if (decided.some(({ decision }) => decision.kind !== 'become')) {
-    await storage.transaction(async (tx) => {
-      for (const { one, decision } of decided) if (decision.kind !== 'become') await apply(tx, one, decision, realNow);
-    });
-  }
+  const others = decided.filter((due): due is Decided<Exclude<AtDue, Become>> => due.decision.kind !== 'become');
+  if (others.length > 0) await storage.transaction((tx) => apply(tx, others, realNow));
   // Each in a transaction of its own: an event locks its user and its lane, and many at once would lock them in any order.
   for (const { one, decision } of decided) if (decision.kind === 'become') await become(services, one, decision, realNow);
   return due.length;
@@ -72,41 +69,59 @@ function decide(services: DueServices, { item, bands, circuit, clockOffsetMs }: 
   return decideAtDue({ itemId: item.id, state: readState(item.schedule), rules, consentExpiresAt, circuit, now }, item.status);
 }
 
-/** Where another node was first, the item is due at another moment now, and nothing happens. */
-async function moveDue(tx: Writer, { item, dueAt }: DueItem, next: number | null): Promise<boolean> {
-  return (await tx.run(sql`update items set due_at = ${next} where id = ${item.id} and due_at = ${dueAt}`)) === 1;
+type Become = Extract<AtDue, { kind: 'become' }>;
+type Decided<Decision extends AtDue> = { one: DueItem; decision: Decision };
+type Move = { one: DueItem; next: number | null };
+
+const movesTable = sqlTable({ item_id: 'bigint', was_due_at: 'bigint', next_due_at: 'bigint' });
+
+/** Answers which items have moved: where another node was first, an item is due at another moment now, and nothing happens. */
+async function moveDue(tx: Writer, moves: readonly Move[]): Promise<ReadonlySet<number>> {
+  const table = movesTable(moves.map(({ one: { item, dueAt }, next }) => ({ item_id: item.id, was_due_at: dueAt, next_due_at: next })));
+  const rows = await tx.all<{ id: number }>(sql`
+    update items set due_at = next_due_at from ${table} as moves where id = item_id and due_at = was_due_at returning id`);
+  return new Set(rows.map(({ id }) => id));
 }
 
-async function apply(tx: Writer, due: DueItem, decision: Exclude<AtDue, { kind: 'become' }>, realNow: number): Promise<void> {
-  const { item, clockOffsetMs, domain } = due;
-  const now = realNow + clockOffsetMs;
-  if (decision.kind === 'postpone') {
-    await moveDue(tx, due, decision.until - clockOffsetMs);
-    return;
+/** Asks for the refreshes of one batch of items, and moves the others on: two statements, whatever the number. */
+async function apply(tx: Writer, decided: readonly Decided<Exclude<AtDue, Become>>[], realNow: number): Promise<void> {
+  const moves: Move[] = [];
+  const asked: DueItem[] = [];
+  for (const { one, decision } of decided) {
+    const { item, clockOffsetMs, domain } = one;
+    if (decision.kind === 'postpone') {
+      moves.push({ one, next: decision.until - clockOffsetMs });
+      continue;
+    }
+    const asks = decision.kind === 'refresh' || (await claimProbe(tx, { domain, bankId: item.bankId }, item.id, realNow + clockOffsetMs));
+    // Where another item has just become the probe, this one is looked at again at once, and finds the bank suspended.
+    moves.push({ one, next: asks ? realNow + UNDER_WAY_MS : one.dueAt + 1 });
+    if (asks) asked.push(one);
   }
-  if (decision.kind === 'probe' && !(await claimProbe(tx, { domain, bankId: item.bankId }, item.id, now))) {
-    // Another item has just become the probe: this one is looked at again at once, and finds the bank suspended.
-    await moveDue(tx, due, due.dueAt + 1);
-    return;
-  }
-  if (!(await moveDue(tx, due, realNow + UNDER_WAY_MS))) return;
-  const phase = !item.connectedOnce ? 'recent' : item.fullRefreshWanted ? 'full' : 'incremental';
-  await requestRefresh(tx, { item, cause: 'scheduler', phase, startedAt: now, runAt: realNow });
+  const moved = await moveDue(tx, moves);
+  const requests = asked
+    .filter(({ item }) => moved.has(item.id))
+    .map(({ item, clockOffsetMs }): RefreshRequest => {
+      const phase = !item.connectedOnce ? 'recent' : item.fullRefreshWanted ? 'full' : 'incremental';
+      return { item, cause: 'scheduler', phase, startedAt: realNow + clockOffsetMs, runAt: realNow };
+    });
+  await requestRefreshes(tx, requests);
 }
 
 /** A status that changes without a refresh: one `item.refreshed` at the transition, unless a refresh is under way, whose end will say. */
-async function become(services: DueServices, due: DueItem, decision: Extract<AtDue, { kind: 'become' }>, realNow: number): Promise<void> {
+async function become(services: DueServices, due: DueItem, decision: Become, realNow: number): Promise<void> {
   const { item, clockOffsetMs } = due;
   const { id: itemId, userUuid, applicationId } = item;
   const { status, info } = decision;
   const changed = await services.storage.transaction(async (tx) => {
     const open = await tx.first(sql`select id from refreshes where item_id = ${itemId} and finished_at is null`);
     if (open) {
-      await moveDue(tx, due, realNow + UNDER_WAY_MS);
+      await moveDue(tx, [{ one: due, next: realNow + UNDER_WAY_MS }]);
       return false;
     }
     const [timestamp] = await takeTimestamps(tx, userUuid, realNow + clockOffsetMs, 1);
-    if (!(await moveDue(tx, due, decision.until === null ? null : decision.until - clockOffsetMs))) return false;
+    const next = decision.until === null ? null : decision.until - clockOffsetMs;
+    if (!(await moveDue(tx, [{ one: due, next }])).has(itemId)) return false;
     await tx.run(sql`update items set status = ${status}, status_code_info = ${info} where id = ${itemId}`);
     const draft = { type: 'item.refreshed' as const, itemId, userUuid, fullRefresh: false, statusCode: status, statusCodeInfo: info };
     await appendEvents(tx, { applicationId, refreshId: null, committedAt: realNow }, [{ draft, timestamp: timestamp! }]);

@@ -1,0 +1,48 @@
+/** The records of refreshes, with the reasons of their counts: kept for a time of their own, longer than the log's. */
+import { DAY_MS } from '../base/clock.ts';
+import { sql, sqlList } from '../storage/sql.ts';
+import type { Storage } from '../storage/storage.ts';
+
+/** Items looked at in one round: two thousand in five minutes are more than half a million a day. */
+const ITEMS_PER_ROUND = 2_000;
+/** Deleted in one transaction, with their reasons: a record has a few dozen at most, but for a first connection. */
+const RECORDS_PER_STEP = 100;
+
+export type HistoryServices = {
+  storage: Storage;
+  historyDays: number;
+  /** Between two steps: others have their turn. */
+  pause: () => Promise<void>;
+  mayGoOn: () => boolean;
+};
+
+/** `afterItem` is where the next round begins: 0 once the last item was looked at. */
+export type HistoryRound = { afterItem: number; deleted: number };
+
+/**
+ * Forgets what is too old of the next items, by the time of their application. The newest record of an item is always kept:
+ * it is what the API shows of it. Safe on several nodes at once.
+ */
+export async function forgetRefreshes(services: HistoryServices, afterItem: number, realNow: number): Promise<HistoryRound> {
+  const { storage, historyDays, pause, mayGoOn } = services;
+  const items = await storage.all<{ id: number }>(sql`select id from items where id > ${afterItem} order by id limit ${ITEMS_PER_ROUND}`);
+  const last = items.at(-1);
+  if (!last) return { afterItem: 0, deleted: 0 };
+  const before = realNow - historyDays * DAY_MS;
+  let deleted = 0;
+  for (;;) {
+    const old = await storage.all<{ id: string }>(sql`
+      select refreshes.id from items join applications on applications.id = items.application_id
+        join refreshes on refreshes.item_id = items.id and refreshes.started_at < ${before} + applications.clock_offset_ms
+      where items.id > ${afterItem} and items.id <= ${last.id} and refreshes.finished_at is not null
+        and exists (select 1 from refreshes newer where newer.item_id = items.id and newer.started_at > refreshes.started_at)
+      limit ${RECORDS_PER_STEP}`);
+    if (old.length > 0) {
+      const ids = sqlList(old.map(({ id }) => id));
+      deleted += await storage.transaction((tx) => tx.run(sql`delete from refreshes where id in ${ids}`));
+    }
+    if (old.length < RECORDS_PER_STEP || !mayGoOn()) break;
+    await pause();
+  }
+  return { afterItem: items.length < ITEMS_PER_ROUND ? 0 : last.id, deleted };
+}
