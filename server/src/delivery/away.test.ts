@@ -25,6 +25,7 @@ function createLine(storage: Storage) {
     all: (query) => pass(() => storage.all(query)),
     first: (query) => pass(() => storage.first(query)),
     transaction: (work) => pass(() => storage.transaction(work)),
+    alone: { first: (query) => pass(() => storage.alone.first(query)), run: (query) => pass(() => storage.alone.run(query)) },
   };
   return {
     storage: line,
