@@ -6,6 +6,7 @@ import { NO_TRUST } from '../src/refresh/detection/identifiers.ts';
 import { calendarDate, dayNumber } from '../src/refresh/detection/normalise.ts';
 import { reasonsOf } from '../src/refresh/detection/reasons.ts';
 import type { DetectionInput, Outcome, StoredTransaction } from '../src/refresh/detection/types.ts';
+import { DAYS_BEFORE_WINDOW } from '../src/refresh/detection/window.ts';
 
 /** A row as a customer sees it. */
 export type VisibleRow = { readonly status: Observation['status']; readonly day: number; readonly minor: number; readonly label: string };
@@ -20,8 +21,6 @@ export type Algorithm = {
 
 const DAY_MS = 86_400_000;
 const TOMBSTONES_MS = 90 * DAY_MS;
-/** Stored rows this much older than the window are compared too, as the refresh does. */
-const WINDOW_MARGIN_DAYS = 30;
 
 export type Ours = Algorithm & {
   /** Whether the counts of all answers add up to the rows that are visible now, and each counted row has its reason. */
@@ -74,7 +73,7 @@ export function ours(): Ours {
 }
 
 function compared(rows: Iterable<StoredTransaction>, from: string | null, now: number): StoredTransaction[] {
-  const since = from === null ? '' : calendarDate(dayNumber(from) - WINDOW_MARGIN_DAYS);
+  const since = from === null ? '' : calendarDate(dayNumber(from) - DAYS_BEFORE_WINDOW);
   return [...rows].filter(
     ({ date, status, missing, deletedAt }) =>
       (date >= since || status !== 'booked' || missing > 0) && (deletedAt === null || deletedAt > now - TOMBSTONES_MS),

@@ -8,6 +8,7 @@ import type { Writer } from '../storage/storage.ts';
 import { rowsToCompare } from '../transactions/transactions.ts';
 import type { BankAnswer, FetchedAccount } from './bank.ts';
 import type { AccountOutcome } from './detection/accounts.ts';
+import { DAYS_BEFORE_WINDOW } from './detection/window.ts';
 import type { Ending } from './endings.ts';
 import { identifyAccounts, type Plan, planRefresh } from './plan.ts';
 import type { AccountNote, RefreshRecord } from './record.ts';
@@ -18,8 +19,6 @@ import { rowsWritten, writePlan } from './write.ts';
 
 /** The full history follows the first data after this pause, so that the user's pages have what they wait for first. */
 const FULL_HISTORY_DELAY_MS = 2_000;
-/** Rows dated before the window may still be the ones that moved into it. */
-const WINDOW_MARGIN_MS = 30 * DAY_MS;
 
 type Answered = Extract<BankAnswer, { kind: 'answered' }>;
 /** What the answer, or the failure, decides about the ending. */
@@ -138,7 +137,7 @@ function compareSince(run: Run, { batches }: Extract<FetchedAccount['answer'], {
       if (date && date < earliest) earliest = date;
     }
   }
-  return isoDate(Date.parse(earliest) - WINDOW_MARGIN_MS);
+  return isoDate(Date.parse(earliest) - DAYS_BEFORE_WINDOW * DAY_MS);
 }
 
 /** Commits the ending, then tells of it. */

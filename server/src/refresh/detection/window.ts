@@ -28,6 +28,12 @@ export function windowOf({ coverage, observations }: Batch): Window {
   return { coverage, ranges, earliest: ranges.length === 0 ? Number.NEGATIVE_INFINITY : earliest, partialUntil };
 }
 
+/**
+ * Stored rows of so many days before the window are compared too: they may be the ones that moved into it. No rule pairs rows
+ * that are more than ten days apart; the rest lets an id be seen to stand for two payments.
+ */
+export const DAYS_BEFORE_WINDOW = 14;
+
 /** Whether a row of this status and day must be in the list if it still exists. */
 export function vouchesFor(window: Window, status: TransactionStatus, day: number): boolean {
   switch (status) {
