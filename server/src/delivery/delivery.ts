@@ -4,7 +4,7 @@ import { startLoop } from '../base/loop.ts';
 import { randomId } from '../base/random.ts';
 import type { AddressPolicy } from '../endpoints/addresses.ts';
 import { LANES, type LoggedEvent } from '../events/log.ts';
-import { isDiskFull, type Storage } from '../storage/storage.ts';
+import type { Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Vault } from '../vault/vault.ts';
 import { announce } from './channels/announce.ts';
@@ -18,16 +18,18 @@ import { createProbing } from './channels/probing.ts';
 import { createWithdrawn } from './channels/withdrawn.ts';
 import { createCatchUp } from './lanes/catch-up.ts';
 import { createHints, readHint } from './lanes/hints.ts';
-import type { Job, Lane, Outcome, Park, Result } from './lanes/lane.ts';
+import type { Job, Lane, Outcome, Result } from './lanes/lane.ts';
 import { createLeases, type Passenger } from './lanes/lease.ts';
 import { createOwnership } from './lanes/ownership.ts';
 import { createTail } from './lanes/tail.ts';
 import { createReplays } from './replay/engine.ts';
 import type { ReplayResult } from './replay/settle.ts';
+import { type AttemptReport, reportOfReplay, reportOfResult } from './reports.ts';
 import { createRest } from './rest.ts';
 import { createRecorder } from './settling/recorder.ts';
 import type { Place } from './settling/settle.ts';
 import { createSettler, UNFLUSHED_MAX } from './settling/settler.ts';
+import { createTrouble } from './trouble.ts';
 
 /**
  * One statement each time, also when idle; and how soon another process's changes are noticed. What else an idle server
@@ -36,25 +38,6 @@ import { createSettler, UNFLUSHED_MAX } from './settling/settler.ts';
 const HEARTBEAT_MS = 1_200;
 /** What is under way at a stop may end within this time; then it is broken off, and sent again by the next start. */
 const DRAIN_MS = 2_000;
-
-/** After its commit. `n` counts the attempts of this event for this endpoint from 1. */
-export type AttemptReport = {
-  eventId: string;
-  type: string;
-  applicationId: string;
-  endpointId: string;
-  source: Job['source'];
-  n: number;
-  /** Epoch milliseconds. */
-  committedAt: number;
-  /** W3C trace context of the work that made the event. */
-  parent: string | null;
-  /** What becomes of a failure. */
-  next: 'retry' | 'waiting' | 'dead' | null;
-} & Outcome;
-
-/** An attempt that is committed. */
-type Made = Pick<Job, 'event' | 'source' | 'sent'> & { endpointId: string; outcome: Outcome; park: Park | null };
 
 /** `lagging` counts pairs of an endpoint and a lane. */
 export type DeliveryStats = {
@@ -119,14 +102,13 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   const counts = { delivered: 0, failed: 0 };
   let stopping = false;
   let abandoned = false;
-  /** Nothing is sent while the database is in trouble; it is told once, until it is over. */
-  let troubled = false;
-  let told = false;
   let woken = false;
   let nodes = 0;
   let onIdle: (() => void) | null = null;
 
-  const maySend = () => !stopping && !troubled && settler.unflushed < UNFLUSHED_MAX && mayWrite();
+  const trouble = createTrouble(log, () => abandoned);
+  const onTrouble = trouble.begin;
+  const maySend = () => !stopping && !trouble.isOn() && settler.unflushed < UNFLUSHED_MAX && mayWrite();
   const mayWrite = () => monotonicMs() < ownership.sendUntil;
 
   const book = createBook();
@@ -228,11 +210,10 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   function onSettled(results: readonly Result[], released: readonly Place[]) {
     due.release(results);
     if (released.length > 0) due.note(clock.now());
-    for (const { job, endpointId, outcome, park } of results) {
-      if (!outcome) continue;
-      if (outcome.failure === null) counts.delivered += 1;
-      else counts.failed += 1;
-      report({ event: job.event, source: job.source, sent: job.sent, endpointId, outcome, park });
+    for (const result of results) {
+      const attempt = reportOfResult(result);
+      if (attempt) counts[attempt.failure === null ? 'delivered' : 'failed'] += 1;
+      report(attempt);
     }
     if (stopping) return;
     for (const channel of channels.all()) channel.queue.kick();
@@ -242,25 +223,20 @@ export function startDelivery(options: DeliveryOptions): Delivery {
 
   /** Replays are told and not counted: `stats` are of what the log owes. */
   function onReplayed({ endpointId }: { endpointId: string }, results: readonly ReplayResult[]) {
-    for (const { outcome, ...result } of results) if (outcome) report({ ...result, endpointId, outcome, source: 'replay' });
+    for (const result of results) report(reportOfReplay(endpointId, result));
   }
 
-  function report({ event, source, sent, endpointId, outcome, park }: Made) {
-    const named = { eventId: event.id, type: event.type, applicationId: event.applicationId, endpointId };
-    const { committedAt, traceparent: parent } = event;
-    options.onAttempt?.({ ...named, committedAt, parent, source, n: sent + 1, next: park?.state ?? null, ...outcome });
+  function report(attempt: AttemptReport | null) {
+    if (attempt) options.onAttempt?.(attempt);
   }
 
   async function beat() {
     await ownership.renew();
-    troubled = false;
+    trouble.forget();
     for (const channel of channels.all()) attendance.tend(channel);
     await settler.flush();
     // A full disk takes the heartbeat, and refuses the results.
-    if (told && !troubled) {
-      log.info({}, 'delivery goes on');
-      told = false;
-    }
+    if (!trouble.isOn()) trouble.tellEnd();
     for (const channel of channels.all()) channel.queue.kick();
     tail.hand();
     // Not waited for: under load there is always something more to read, and the lease must not end meanwhile.
@@ -287,16 +263,6 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     if (hint.kind === 'moved') return wake(hint.lanes);
     if (hint.kind === 'due') due.note(0);
     void tick();
-  }
-
-  function onTrouble(error: unknown) {
-    troubled = true;
-    if (told || abandoned) return;
-    told = true;
-    const cause = isDiskFull(error)
-      ? "the database's disk is full; it goes on when there is room"
-      : 'the database did not answer; it goes on by itself';
-    log.error({ error }, `delivery pauses: ${cause}`);
   }
 
   let beating: Promise<void> = Promise.resolve();

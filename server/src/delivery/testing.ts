@@ -12,7 +12,8 @@ import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import { silentLog } from '../telemetry/log.ts';
 import { createVault, deriveWrappingKey, type Vault } from '../vault/vault.ts';
-import { type AttemptReport, type Delivery, type DeliveryOptions, startDelivery } from './delivery.ts';
+import { type Delivery, type DeliveryOptions, startDelivery } from './delivery.ts';
+import type { AttemptReport } from './reports.ts';
 
 export const POLICY: AddressPolicy = { allowLoopback: true, allowedRanges: [] };
 const USER = '766b2f5d-a942-492c-9ea7-2e5aa88cb672';
