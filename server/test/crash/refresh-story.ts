@@ -183,15 +183,15 @@ async function passHalfADay({ storage }: Services, applicationId: string): Promi
   });
 }
 
-/** Until every refresh has ended and every lane is settled, with nothing parked. */
+/** Until every refresh has ended and every lane is settled, with nothing parked and nobody behind. */
 async function quiet({ storage }: Services): Promise<void> {
   const deadline = Date.now() + QUIET_WITHIN_MS;
   for (;;) {
-    const open = await storage.first<{ refreshes: number; unsettled: number; parked: number }>(sql`
+    const open = await storage.first<{ refreshes: number; unsettled: number; parked: number; behind: number }>(sql`
       select (select count(*) from refreshes where finished_at is null) as refreshes,
         (select count(*) from lane_heads h join lane_leases l on l.lane = h.lane where l.settled < h.head) as unsettled,
-        (select count(*) from parked) as parked`);
-    if (open && open.refreshes + open.unsettled + open.parked === 0) return;
+        (select count(*) from parked) as parked, (select count(*) from endpoint_positions) as behind`);
+    if (open && open.refreshes + open.unsettled + open.parked + open.behind === 0) return;
     if (Date.now() > deadline) throw new Error(`still open: ${JSON.stringify(open)}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
