@@ -65,14 +65,21 @@ type RowOf<Columns extends Record<string, ColumnType>> = {
 };
 
 /**
- * A table of given rows, in their order, for `from` and `with`: `` sql`… from ${table(rows)} as wanted` ``. All rows travel as
+ * A table of given rows, in their order, for `from` and `with`: `` sql`… from ${table(rows)} as wanted` ``. Several rows travel as
  * one value (a JSON object by index, which `json_each` reads on both engines), so a statement has the same text for any number
- * of them and is prepared once. Make one for each place in the code. Texts must be well-formed, without NUL.
+ * of them and is prepared once. One row has a text of its own, a value for each column: reading it as JSON cost a commit of
+ * one refresh's events a quarter more. Make one for each place in the code. Texts must be well-formed, without NUL.
  */
 export function sqlTable<const Columns extends Record<string, ColumnType>>(columns: Columns): (rows: readonly RowOf<Columns>[]) => Sql {
-  const selected = Object.entries(columns).map(([name, type]) => `cast(value ->> '${name}' as ${type}) as ${name}`);
-  const strings = [`(select ${selected.join(', ')} from json_each(`, '))'];
-  return (rows) => ({ strings, values: [JSON.stringify({ ...rows })], key: strings });
+  const named = Object.entries(columns);
+  const selected = named.map(([name, type]) => `cast(value ->> '${name}' as ${type}) as ${name}`);
+  const many = [`(select ${selected.join(', ')} from json_each(`, '))'];
+  const one = ['(select cast(', ...named.map(([name, type], at) => ` as ${type}) as ${name}${at < named.length - 1 ? ', cast(' : ')'}`)];
+  return (rows) => {
+    const [row] = rows;
+    if (row === undefined || rows.length > 1) return { strings: many, values: [JSON.stringify({ ...rows })], key: many };
+    return { strings: one, values: named.map(([name]) => row[name] as SqlValue), key: one };
+  };
 }
 
 const rendered = { '?': new WeakMap<readonly string[], string>(), $: new WeakMap<readonly string[], string>() };

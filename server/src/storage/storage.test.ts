@@ -37,8 +37,10 @@ eachEngine('storage', (open) => {
     ];
     const query = (these: typeof rows) => sql`select name, amount from ${table(these)} as given`;
     assert.deepEqual(await listed(storage.all(query(rows))), rows);
+    for (const row of rows) assert.deepEqual(await listed(storage.all(query([row]))), [row]);
     assert.deepEqual(await listed(storage.all(query([]))), []);
     assert.equal(query(rows).key, query([]).key);
+    assert.equal(query([rows[0]!]).key, query([rows[1]!]).key);
     const eleven = Array.from({ length: 11 }, (_, at) => ({ name: `${at}`, amount: at }));
     assert.deepEqual(await listed(storage.all(query(eleven))), eleven);
     // As what changes rows, too.
