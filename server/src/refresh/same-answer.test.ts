@@ -313,6 +313,12 @@ test('an answer with another value in any one field of a row is another answer',
     assert.equal(recognises({ ...full, [field]: others[field] }), false, `${field} changed`);
     if (!REQUIRED.includes(field)) assert.equal(recognises(without as Observation), false, `${field} left out`);
   }
+  // Each by itself too, beside nothing that would have it looked at.
+  const { status, amount, rawText } = full;
+  const bare = settledWith({ status, amount, rawText });
+  assert.equal(bare({ status, amount, rawText }), true);
+  for (const field of Object.keys(full) as (keyof Observation)[])
+    if (!REQUIRED.includes(field)) assert.equal(bare({ status, amount, rawText, [field]: full[field] }), false, `${field} alone`);
   // The same characters in other fields.
   const short = settledWith({ status: 'booked', amount: full.amount, rawText: 'A', providerId: 'B' });
   assert.equal(short({ status: 'booked', amount: full.amount, rawText: 'Ai1 B' }), false);
