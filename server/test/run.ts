@@ -12,6 +12,9 @@ const CONCURRENCY = 2;
 const TEST_TIMEOUT_MS = 300_000;
 
 const root = join(import.meta.dirname, '..', '..');
+/** Shared by all of these processes: loading the server's modules takes each 0.2 s instead of 0.5. */
+const COMPILED = join(root, 'node_modules', '.cache', 'pontage-test');
+
 // `npm test -- delivery` runs the files with "delivery" in their path; what starts with a dash is for node itself.
 const words = process.argv.slice(2).filter((argument) => !argument.startsWith('-'));
 const flags = process.argv.slice(2).filter((argument) => argument.startsWith('-'));
@@ -42,7 +45,7 @@ function runTests(postgresUrl: string): Promise<number> {
       ...flags,
       ...files,
     ],
-    { cwd: root, env: { ...process.env, [POSTGRES_URL_VARIABLE]: postgresUrl }, stdio: 'inherit' },
+    { cwd: root, env: { NODE_COMPILE_CACHE: COMPILED, ...process.env, [POSTGRES_URL_VARIABLE]: postgresUrl }, stdio: 'inherit' },
   );
   // The runner ends its test processes on these, and this process stays to stop the database.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));

@@ -80,19 +80,43 @@ export async function startPostgres(options: PostgresOptions = { durable: false 
   }
 }
 
-/** Creates an empty database on the server of `url` and returns its URL. The server takes it along when it ends. */
-export async function freshDatabase(url: string): Promise<string> {
+/** Creates a database on the server of `url`, empty or a copy, and returns its URL. The server takes it along when it ends. */
+export async function freshDatabase(url: string, template?: string): Promise<string> {
   const name = `test_${randomBytes(8).toString('hex')}`;
+  // Of its files: page by page through its log, which is the default, takes five times as long.
+  const copied = template === undefined ? '' : ` template ${template} strategy file_copy`;
+  await withClient(url, (client) => client.query(`create database ${name}${copied}`));
+  return at(url, name);
+}
+
+/** The name of a database on the server of `url` that `fill` has filled, the first time that any process asks for it. */
+export async function templateDatabase(url: string, name: string, fill: (url: string) => Promise<void>): Promise<string> {
+  await withClient(url, async (client) => {
+    await client.query('select pg_advisory_lock(hashtext($1))', [name]);
+    const { rowCount } = await client.query('select from pg_database where datname = $1', [name]);
+    if (rowCount === 1) return;
+    const unfinished = await freshDatabase(url);
+    await fill(unfinished);
+    await client.query(`alter database ${new URL(unfinished).pathname.slice(1)} rename to ${name}`);
+  });
+  return name;
+}
+
+/** Its locks end with it. */
+async function withClient(url: string, work: (client: pg.Client) => Promise<unknown>): Promise<void> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
-    await client.query(`create database ${name}`);
+    await work(client);
   } finally {
     await client.end();
   }
-  const created = new URL(url);
-  created.pathname = `/${name}`;
-  return created.href;
+}
+
+function at(url: string, database: string): string {
+  const named = new URL(url);
+  named.pathname = `/${database}`;
+  return named.href;
 }
 
 type Owner = { uid: number; gid: number };
