@@ -6,22 +6,24 @@ export type SqlValue = string | number | null;
 export function sql(parts: TemplateStringsArray, ...inserts: (SqlValue | Sql)[]): Sql {
   if (!inserts.some(isSql)) return { strings: parts, values: inserts as SqlValue[], key: parts };
   const values = inserts.flatMap((insert) => (isSql(insert) ? insert.values : [insert]));
-  const known = flattened.get(parts);
-  if (known && inserts.every((insert, at) => known.keys[at] === keyOf(insert))) {
-    return { strings: known.strings, values, key: known.strings };
-  }
+  const variants = flattened.get(parts) ?? [];
+  const known = variants.find(({ keys }) => inserts.every((insert, at) => keys[at] === keyOf(insert)));
+  if (known) return { strings: known.strings, values, key: known.strings };
   const strings = flatten(parts, inserts);
   const keys = inserts.map(keyOf);
   if (keys.includes(null)) return { strings, values, key: null };
-  flattened.set(parts, { keys, strings });
+  flattened.set(parts, [{ keys, strings }, ...variants.slice(0, VARIANTS_KEPT - 1)]);
   return { strings, values, key: strings };
 }
 
 /**
- * Statements with others inserted (lists of columns, locks, conditions): one text for each place in the code as long as the
- * same ones are inserted, so that it is put together, rendered and prepared once.
+ * Statements with others inserted (lists of columns, locks, conditions): one text for each place in the code and each choice
+ * of what is inserted there, so that it is put together, rendered and prepared once.
  */
-const flattened = new WeakMap<TemplateStringsArray, { keys: readonly (Key | null)[]; strings: readonly string[] }>();
+const flattened = new WeakMap<TemplateStringsArray, readonly Variant[]>();
+type Variant = { keys: readonly (Key | null)[]; strings: readonly string[] };
+/** Of one place: as many as a list has lengths. */
+const VARIANTS_KEPT = 12;
 /** What decides about the text: of a value only that it is one. */
 type Key = readonly string[] | 'value';
 
@@ -53,10 +55,30 @@ export function sqlText(text: string): Sql {
   return { strings: [text], values: [], key: null };
 }
 
-/** `(?, ?, ?)` for an `in` list; `in (null)` matches nothing, which is what an empty list means. */
+/**
+ * `(?, ?, ?)` for an `in` list; `in (null)` matches nothing, which is what an empty list means. The last value is repeated up
+ * to a power of two, so that lists of all lengths share a few texts, each prepared once: as a text made anew, the query for the
+ * rows that an item's answer is compared with took PostgreSQL 4.0 ms instead of 1.8.
+ */
 export function sqlList(values: readonly SqlValue[]): Sql {
-  if (values.length === 0) return sqlText('(null)');
-  return { strings: ['(', ...Array<string>(values.length - 1).fill(', '), ')'], values, key: null };
+  const size = 2 ** Math.ceil(Math.log2(values.length || 1));
+  if (size > PADDED_MAX) return { strings: listOf(values.length), values, key: null };
+  const last = values.at(-1) ?? null;
+  const padded = [...values, ...Array<SqlValue>(size - values.length).fill(last)];
+  let strings = lists.get(size);
+  if (!strings) {
+    strings = listOf(size);
+    lists.set(size, strings);
+  }
+  return { strings, values: padded, key: strings };
+}
+
+/** A longer one is rare, and takes its time elsewhere. */
+const PADDED_MAX = 1_024;
+const lists = new Map<number, readonly string[]>();
+
+function listOf(length: number): string[] {
+  return ['(', ...Array<string>(length - 1).fill(', '), ')'];
 }
 
 type ColumnType = 'text' | 'bigint';

@@ -25,6 +25,25 @@ eachEngine('storage', (open) => {
       [{ name: 'accounts' }, { name: 'items' }],
     );
     assert.deepEqual(await listed(storage.all(sql`select name from counters where name in ${sqlList([])}`)), []);
+    // Of any length, with the value that fills it up to the length of its text.
+    const all = Array.from({ length: 1_100 }, (_, at) => `list-${String(at).padStart(4, '0')}`);
+    await storage.transaction((tx) =>
+      tx.insertMany(
+        'counters',
+        ['name', 'value'],
+        all.map((name) => [name, 0]),
+      ),
+    );
+    for (const length of [1, 2, 3, 5, 1_023, 1_024, 1_025]) {
+      const wanted = all.slice(0, length);
+      const found = await storage.all<{ name: string }>(sql`select name from counters where name in ${sqlList(wanted)} order by name`);
+      assert.deepEqual(
+        found.map(({ name }) => name),
+        wanted,
+      );
+      const others = await storage.all(sql`select name from counters where name like 'list-%' and name not in ${sqlList(wanted)}`);
+      assert.equal(others.length, all.length - length);
+    }
   });
 
   test('takes rows as a table: in their order, with nulls, any text and every number, and as one text of SQL', async (t) => {
@@ -280,5 +299,12 @@ test('a statement with constant parts is one text, by identity, and follows its 
   assert.equal(byName('x').key, byName('y').key);
   assert.notEqual(byName('x').key, null);
   assert.equal(form(sqlText('a = 1'), 2).key, null);
+  const among = (names: string[]) => sql`select value from counters where name in ${sqlList(names)}`;
+  // Lists of up to a power of two share a text, and one does not push out another.
+  assert.equal(among(['a', 'b', 'c']).key, among(['a', 'b', 'c', 'd']).key);
+  assert.notEqual(among(['a']).key, among(['a', 'b']).key);
+  const one = among(['a']).key;
+  among(['a', 'b']);
+  assert.equal(among(['z']).key, one);
   assert.equal(render(form(sqlText('a = 1'), 2), '?'), 'select id, name from t where a = 1 limit ?');
 });
