@@ -18,6 +18,9 @@ let arrivals: [path: string, id: string, atNs: string][] = [];
 const timed = process.argv.includes('--timed');
 const port = Number(process.argv.find((argument) => argument.startsWith('--port='))?.slice('--port='.length) ?? 0);
 
+/** A part of a text keeps all of it in memory: 10,000 requests of a kilobyte made the collector stop us for 50 ms. */
+const ofItsOwn = (text: string) => Buffer.from(text, 'latin1').toString('latin1');
+
 const server = createServer({ noDelay: true }, (socket) => {
   let rest = '';
   socket.on('error', () => {});
@@ -32,7 +35,7 @@ const server = createServer({ noDelay: true }, (socket) => {
       if (rest.length < end) return;
       rest = rest.slice(end);
       const path = head.slice(head.indexOf('/') + 1, head.indexOf(' HTTP/'));
-      if (timed) arrivals.push([path, /webhook-id: (\S+)/i.exec(head)?.[1] ?? '', String(process.hrtime.bigint())]);
+      if (timed) arrivals.push([ofItsOwn(path), ofItsOwn(/webhook-id: (\S+)/i.exec(head)?.[1] ?? ''), String(process.hrtime.bigint())]);
       if (!path.startsWith('hang')) socket.write(ANSWERS.get(path.slice(0, 3)) ?? OK);
     }
   });

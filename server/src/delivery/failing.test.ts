@@ -165,8 +165,9 @@ eachEngine('an endpoint that fails', (open) => {
     again.delivery.wake(await world.append([7, 8], 'item.account.deleted'));
     state.status = 200;
     world.clock.advance(MINUTE_MS);
-    await until(again, () => state.taken.size === 2);
-    const sources = await world.storage.all<{ source: string }>(sql`select source from attempts where delivered = 1`);
+    const delivered = () => world.storage.all<{ source: string }>(sql`select source from attempts where delivered = 1`);
+    await until(again, async () => (await delivered()).length === 2);
+    const sources = await delivered();
     assert.equal(sources.filter(({ source }) => source === 'probe').length, 1);
   });
 

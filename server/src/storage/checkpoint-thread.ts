@@ -3,11 +3,13 @@ import { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 
 const database = new DatabaseSync((workerData as { file: string }).file);
+const checkpoint = database.prepare('pragma wal_checkpoint(passive)');
 parentPort?.on('message', () => {
+  let pages = 0;
   try {
-    database.exec('pragma wal_checkpoint(passive)');
+    pages = (checkpoint.get() as { log: number }).log;
   } catch {
     // A busy or full disk: the log keeps everything, and the next message tries again.
   }
-  parentPort?.postMessage('done');
+  parentPort?.postMessage(pages);
 });

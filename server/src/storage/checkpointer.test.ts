@@ -36,3 +36,29 @@ test('what an idle server commits is checkpointed where it was written, and need
   assert.equal(here, 1, 'under load a thread does it');
   await checkpointer.close();
 });
+
+test('a log that is long begins anew as soon as the thread has copied most of it', async (t) => {
+  const file = join(mkdtempSync(join(tmpdir(), 'pontage-')), 'one.db');
+  t.after(() => rmSync(join(file, '..'), { recursive: true, force: true }));
+  const database = new DatabaseSync(file);
+  t.after(() => database.close());
+  database.exec('pragma journal_mode = wal; pragma wal_autocheckpoint = 0; create table one (n blob)');
+  const { promise: restarted, resolve } = Promise.withResolvers<void>();
+  const checkpointHere = () => {
+    database.exec('pragma wal_checkpoint(passive)');
+    resolve();
+  };
+  const checkpointer = createCheckpointer(file, { checkpointHere, monotonicMs: () => 0 });
+  database.exec('begin');
+  const insert = database.prepare('insert into one values (zeroblob(36000000))');
+  insert.run();
+  database.exec('commit');
+  for (let count = 0; count < COMMITS; count += 1) checkpointer.committed();
+  await restarted;
+  const long = statSync(`${file}-wal`).size;
+  database.exec('insert into one values (1)');
+  assert.equal(statSync(`${file}-wal`).size, long, 'written over from its beginning');
+  const { log } = database.prepare('pragma wal_checkpoint(passive)').get() as { log: number };
+  assert.ok(log < 100, `${log} pages`);
+  await checkpointer.close();
+});

@@ -1,5 +1,6 @@
 import { backup, DatabaseSync } from 'node:sqlite';
 import { createCheckpointer, FORCED_CHECKPOINT_PAGES } from './checkpointer.ts';
+import { createLogSync, type LogSync } from './log-sync.ts';
 import { render, type Sql, type SqlValue, sql } from './sql.ts';
 import { type Row, type Storage, TransactionWaited, type Writer } from './storage.ts';
 
@@ -20,10 +21,14 @@ type Queued = {
   reject: (error: unknown) => void;
 };
 
-/** Opens the embedded database. Reads go through a second, read-only connection, so that they see committed data only. */
-export function openSqlite(file: string): Storage {
+/**
+ * Opens the embedded database. Reads go through a second, read-only connection, so that they see committed data only; and they
+ * answer no earlier than it is durable, so that nobody acts on what a loss of power would take back.
+ */
+export function openSqlite(file: string, log: LogSync = createLogSync(`${file}-wal`)): Storage {
   const writing = connect(file, false);
-  writing.exec(`pragma journal_mode = wal; pragma synchronous = full; pragma wal_autocheckpoint = ${FORCED_CHECKPOINT_PAGES};`);
+  // In WAL, NORMAL leaves out the wait at a commit and nothing else: what was written stays in its order.
+  writing.exec(`pragma journal_mode = wal; pragma synchronous = normal; pragma wal_autocheckpoint = ${FORCED_CHECKPOINT_PAGES};`);
   const checkpointer = createCheckpointer(file, {
     checkpointHere: () => writing.exec('pragma wal_checkpoint(passive)'),
     monotonicMs: () => performance.now(),
@@ -34,7 +39,7 @@ export function openSqlite(file: string): Storage {
   const read = statements(reading, counts);
   const queue: Queued[] = [];
   let draining = false;
-  let waitsForDisk = true;
+  let closing = false;
   let turnedAt = performance.now();
 
   /** A handle for one transaction: code that outlives its transaction must not write into the next. */
@@ -73,12 +78,6 @@ export function openSqlite(file: string): Storage {
       }
       const group = queue.splice(0, GROUP_SIZE);
       const settled: (() => void)[] = [];
-      const durable = group.some((queued) => queued.durable);
-      if (durable !== waitsForDisk) {
-        // In WAL, NORMAL leaves out the wait at a commit and nothing else: what was written stays in its order.
-        writing.exec(`pragma synchronous = ${durable ? 'full' : 'normal'}`);
-        waitsForDisk = durable;
-      }
       try {
         writing.exec('begin immediate');
         for (const { work, resolve, reject } of group) {
@@ -99,26 +98,46 @@ export function openSqlite(file: string): Storage {
         }
         writing.exec('commit');
         checkpointer.committed();
+        if (group.some(({ durable }) => durable)) log.committed();
       } catch (error) {
         if (writing.isTransaction) writing.exec('rollback');
         for (const { reject } of group) reject(error);
         continue;
       }
-      for (const settle of settled) settle();
+      answer(group, settled);
     }
     draining = false;
   }
 
+  /** The next group need not wait for the disk of this one: one wait then serves several. */
+  function answer(group: readonly Queued[], settled: readonly (() => void)[]): void {
+    const settle = () => {
+      for (const one of settled) one();
+    };
+    const waiting = group.some(({ durable }) => durable) ? log.durable() : null;
+    const refuse = (error: unknown) => {
+      for (const { reject } of group) reject(error);
+    };
+    if (waiting === null) settle();
+    else waiting.then(settle, refuse);
+  }
+
+  const shown = async <T>(answer: T): Promise<T> => {
+    await log.durable();
+    return answer;
+  };
+
   const transaction = <T>(work: (tx: Writer) => Promise<T>, options = { durable: true }) =>
     new Promise<T>((resolve, reject) => {
+      if (closing) return reject(new Error('the database is closed'));
       queue.push({ work, durable: options.durable, resolve: resolve as (value: unknown) => void, reject });
       if (!draining) queueMicrotask(() => draining || void drain());
     });
 
   return {
     engine: 'sqlite',
-    all: async <T>(query: Sql) => read(render(query, '?')).all<T>(query.values),
-    first: async <T>(query: Sql) => read(render(query, '?')).first<T>(query.values),
+    all: async <T>(query: Sql) => shown(read(render(query, '?')).all<T>(query.values)),
+    first: async <T>(query: Sql) => shown(read(render(query, '?')).first<T>(query.values)),
     transaction,
     alone: {
       first: (query) => transaction((tx) => tx.first(query)),
@@ -131,8 +150,11 @@ export function openSqlite(file: string): Storage {
       await backup(reading, target);
     },
     close: async () => {
+      // What comes from now on is refused: the rest below takes its time.
+      closing = true;
       while (draining || queue.length > 0) await new Promise(setImmediate);
       await checkpointer.close();
+      await log.close();
       reading.close();
       writing.close();
     },
