@@ -7,7 +7,7 @@ import { type DeliveryOptions, startDelivery } from '../../src/delivery/delivery
 import { createEndpoint } from '../../src/endpoints/endpoints.ts';
 import { appendEvents, takeTimestamps } from '../../src/events/append.ts';
 import { EVENT_TYPES, type EventDraft } from '../../src/events/catalogue.ts';
-import { createLanes, eventId, laneOf } from '../../src/events/log.ts';
+import { createLanes, laneOf } from '../../src/events/log.ts';
 import { migrate } from '../../src/storage/migrate.ts';
 import { openStorage } from '../../src/storage/open.ts';
 import { sql } from '../../src/storage/sql.ts';
@@ -124,18 +124,16 @@ export async function commitEvents(
   count: number,
   applicationId = APPLICATION,
 ): Promise<{ lane: number; ids: string[] }> {
-  const lane = laneOf(`item:${event.itemId}`);
-  const head = await storage.transaction(async (tx) => {
+  const ids = await storage.transaction(async (tx) => {
     const timestamps = await takeTimestamps(tx, event.userUuid, Date.now(), count);
     const origin = { applicationId, refreshId: null, committedAt: Date.now() };
-    await appendEvents(
+    return appendEvents(
       tx,
       origin,
       timestamps.map((timestamp) => ({ draft: event, timestamp })),
     );
-    return (await tx.first<{ head: number }>(sql`select head from lane_heads where lane = ${lane}`))!.head;
   });
-  return { lane, ids: Array.from({ length: count }, (_, index) => eventId(lane, head - index)) };
+  return { lane: laneOf(`item:${event.itemId}`), ids };
 }
 
 export async function addEndpoint(place: Pick<Place, 'storage' | 'vault'>, url: string, applicationId = APPLICATION) {

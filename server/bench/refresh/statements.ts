@@ -62,6 +62,7 @@ function countingStorage(storage: Storage): { storage: Storage; counts: { reads:
     run: (query) => written(tx.run(query)),
     insertMany: (table, columns, rows, tail) =>
       rows.length === 0 ? tx.insertMany(table, columns, rows, tail) : written(tx.insertMany(table, columns, rows, tail)),
+    insertLast: (table, columns, rows) => written(tx.insertLast(table, columns, rows)),
   });
   return {
     counts,

@@ -49,14 +49,17 @@ export async function takeTimestamps(tx: Writer, userUuid: string, now: number, 
 export type Append = { origin: Origin; events: readonly Dated[] };
 
 /** Appends events of one origin, as {@link appendAll}. */
-export async function appendEvents(tx: Writer, origin: Origin, events: readonly Dated[]): Promise<void> {
-  await appendAll(tx, [{ origin, events }]);
+export async function appendEvents(tx: Writer, origin: Origin, events: readonly Dated[]): Promise<string[]> {
+  return appendAll(tx, [{ origin, events }]);
 }
 
-/** Appends events as the last statements of the transaction that makes their changes. Lanes are locked in ascending order. */
-export async function appendAll(tx: Writer, appends: readonly Append[]): Promise<void> {
+/**
+ * Appends events as the last statements of the transaction that makes their changes; answers their ids, in their order. Lanes
+ * are locked in ascending order, from here to the commit.
+ */
+export async function appendAll(tx: Writer, appends: readonly Append[]): Promise<string[]> {
   const events = appends.flatMap(({ origin, events: dated }) => dated.map((one) => ({ ...one, origin })));
-  if (events.length === 0) return;
+  if (events.length === 0) return [];
   const byLane = new Map<number, number[]>();
   for (const [index, { draft }] of events.entries()) {
     const lane = laneOf(`item:${draft.itemId}`);
@@ -73,9 +76,12 @@ export async function appendAll(tx: Writer, appends: readonly Append[]): Promise
     ),
     ...lanes.map(([lane, indexes]) => advance(tx, lane, indexes.length)),
   ]);
+  const ids: string[] = [];
   const rows = lanes.flatMap(([lane, indexes], at) =>
-    indexes.map((index, place) => {
+    indexes.map((index, offset) => {
       const { draft, timestamp, origin } = events[index]!;
+      const seq = heads[at]!.first + offset;
+      ids[index] = eventId(lane, seq);
       const event = {
         type: draft.type,
         userUuid: draft.userUuid,
@@ -85,10 +91,11 @@ export async function appendAll(tx: Writer, appends: readonly Append[]): Promise
         timestamp,
         sequences: JSON.stringify(counts[index]!),
       };
-      return rowOf(origin, { segment: heads[at]!.segment, lane, seq: heads[at]!.first + place }, event);
+      return rowOf(origin, { segment: heads[at]!.segment, lane, seq }, event);
     }),
   );
-  await tx.insertMany('events', COLUMNS, rows);
+  await tx.insertLast('events', COLUMNS, rows);
+  return ids;
 }
 
 /** The contract's test event (section 1.2), for one endpoint alone. Answers its id. */
@@ -129,7 +136,7 @@ type NewEvent = {
 async function appendToLane(tx: Writer, origin: Origin, lane: number, events: readonly NewEvent[]): Promise<number> {
   const { segment, first } = await advance(tx, lane, events.length);
   const rows = events.map((event, index) => rowOf(origin, { segment, lane, seq: first + index }, event));
-  await tx.insertMany('events', COLUMNS, rows);
+  await tx.insertLast('events', COLUMNS, rows);
   return first;
 }
 

@@ -54,8 +54,10 @@ export function openPostgres(url: string): Storage {
         let broken: Error | undefined;
         try {
           const begun = send(client, { text: options.durable ? 'begin' : 'begin; set local synchronous_commit = off' });
-          const [value] = await Promise.all([work(writer(client, typesOf, counts)), begun]);
-          await send(client, { text: 'commit' });
+          const last: Promise<pg.QueryResult>[] = [];
+          const [value] = await Promise.all([work(writer(client, typesOf, counts, last)), begun]);
+          // Behind a statement that fails, a commit takes everything back; what failed is the error to tell.
+          await Promise.all([...last, send(client, { text: 'commit' })]);
           return value;
         } catch (error) {
           await client.query('rollback').catch((failure: Error) => {
@@ -165,7 +167,8 @@ function send(client: pg.PoolClient, config: pg.QueryConfig): Promise<pg.QueryRe
   return client.query(config);
 }
 
-function writer(client: pg.PoolClient, typesOf: TypesOf, counts: { statements: number }): Writer {
+/** What is given to `last` is answered by the time of the commit. */
+function writer(client: pg.PoolClient, typesOf: TypesOf, counts: { statements: number }, last: Promise<pg.QueryResult>[]): Writer {
   let asking: Promise<Types> | null = null;
   const sendCounted = (config: pg.QueryConfig) => {
     counts.statements += 1;
@@ -176,35 +179,46 @@ function writer(client: pg.PoolClient, typesOf: TypesOf, counts: { statements: n
     while (asking) await asking.catch(() => {});
     return sendCounted(config);
   };
+  /** Resolves when they are sent. An object, because a promise of promises would wait for these, too. */
+  const insert = async (table: string, columns: readonly string[], rows: readonly (readonly SqlValue[])[], tail = '') => {
+    const sent: Promise<pg.QueryResult>[] = [];
+    if (rows.length === 0) return { sent };
+    while (asking) await asking.catch(() => {});
+    let types = typesOf.known(table, columns);
+    if (!types) {
+      asking = typesOf.ask(client, table, columns);
+      try {
+        // Listened to before all that waits for it, so what is asked for goes first.
+        types = await asking;
+      } finally {
+        asking = null;
+      }
+    }
+    const arrays = columns.map((column, index) => `unnest($${index + 1}::${types.get(column)}[])`);
+    const text = `insert into ${table} (${columns.join(', ')}) select ${arrays.join(', ')} ${tail}`;
+    const name = nameOf(text);
+    for (let start = 0; start < rows.length; start += ROWS_PER_STATEMENT) {
+      const chunk = rows.slice(start, start + ROWS_PER_STATEMENT);
+      const values = columns.map((_, index) => arrayOf(chunk, index));
+      sent.push(sendCounted({ text, values, ...(name ? { name } : {}) }));
+    }
+    return { sent };
+  };
   return {
     all: async <T>(query: Sql) => (await give(statement(query))).rows as T[],
     first: async <T>(query: Sql) => (await give(statement(query))).rows[0] as T | undefined,
     run: async (query) => (await give(statement(query))).rowCount ?? 0,
-    insertMany: async (table, columns, rows, tail = '') => {
-      if (rows.length === 0) return 0;
-      while (asking) await asking.catch(() => {});
-      let types = typesOf.known(table, columns);
-      if (!types) {
-        asking = typesOf.ask(client, table, columns);
-        try {
-          // Listened to before all that waits for it, so what is asked for goes first.
-          types = await asking;
-        } finally {
-          asking = null;
-        }
-      }
-      const arrays = columns.map((column, index) => `unnest($${index + 1}::${types.get(column)}[])`);
-      const text = `insert into ${table} (${columns.join(', ')}) select ${arrays.join(', ')} ${tail}`;
-      const name = nameOf(text);
-      const sent: Promise<pg.QueryResult>[] = [];
-      for (let start = 0; start < rows.length; start += ROWS_PER_STATEMENT) {
-        const chunk = rows.slice(start, start + ROWS_PER_STATEMENT);
-        const values = columns.map((_, index) => arrayOf(chunk, index));
-        sent.push(sendCounted({ text, values, ...(name ? { name } : {}) }));
-      }
+    insertMany: async (table, columns, rows, tail) => {
+      const { sent } = await insert(table, columns, rows, tail);
       let changes = 0;
       for (const { rowCount } of await Promise.all(sent)) changes += rowCount ?? 0;
       return changes;
+    },
+    insertLast: async (table, columns, rows) => {
+      const { sent } = await insert(table, columns, rows);
+      // Work that fails after this one ends without asking how this one did.
+      for (const one of sent) one.catch(() => {});
+      last.push(...sent);
     },
   };
 }

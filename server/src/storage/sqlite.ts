@@ -59,6 +59,9 @@ export function openSqlite(file: string, log: LogSync = createLogSync(`${file}-w
         for (const row of rows) changes += insert.run(row);
         return changes;
       },
+      insertLast: async (table, columns, rows) => {
+        await tx.insertMany(table, columns, rows);
+      },
     };
     return {
       tx,

@@ -121,6 +121,30 @@ eachEngine('storage', (open) => {
     });
   });
 
+  test('what is inserted last is there with the commit, and fails it', async (t) => {
+    const storage = await open(t);
+    const columns = ['name', 'value'];
+    const insert = (name: string, then?: Error) =>
+      storage.transaction(async (tx) => {
+        await tx.run(sql`update counters set value = value + 1 where name = 'items'`);
+        await tx.insertLast('counters', columns, [[name, 1]]);
+        if (then) throw then;
+        return name;
+      });
+    const before = await plain(storage.first<{ value: number }>(sql`select value from counters where name = 'items'`));
+    assert.equal(await insert('last'), 'last');
+    await assert.rejects(insert('last'), (error) => isDuplicate(error));
+    await assert.rejects(insert('last', new Error('changed my mind')), (error) => isDuplicate(error) || /my mind/.test(String(error)));
+    await assert.rejects(insert('another', new Error('changed my mind')), /changed my mind/);
+    await storage.transaction((tx) => tx.insertLast('counters', columns, []));
+    assert.equal(await insert('more'), 'more');
+    assert.deepEqual(await plain(storage.first(sql`select value from counters where name = 'items'`)), { value: before!.value + 2 });
+    assert.deepEqual(await listed(storage.all(sql`select name from counters where value = 1 order by name`)), [
+      { name: 'last' },
+      { name: 'more' },
+    ]);
+  });
+
   test('inserts many rows, and a conflict can be passed over', async (t) => {
     const storage = await open(t);
     const rows = Array.from({ length: 12_000 }, (_, index) => [`bulk ${index}`, index]);

@@ -153,8 +153,8 @@ export async function addEvents(storage: Storage, application: { id: string }, i
   await storage.transaction((tx) => appendCreated(tx, application, items, at));
 }
 
-export function appendCreated(tx: Writer, application: { id: string }, items: readonly number[], at: number): Promise<void> {
-  return appendEvents(
+export async function appendCreated(tx: Writer, application: { id: string }, items: readonly number[], at: number): Promise<void> {
+  await appendEvents(
     tx,
     { applicationId: application.id, refreshId: null, committedAt: at },
     items.map((itemId, index) => ({
