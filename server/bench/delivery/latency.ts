@@ -4,8 +4,9 @@
  */
 import { deleteEndpoint } from '../../src/endpoints/endpoints.ts';
 import { type Figure, quantile } from '../figures.ts';
+import { bareSender } from './bare.ts';
 import { addEndpoint, type BenchDraft, commitEvents, deliver, draft, type Place, pause } from './place.ts';
-import { type Arrival, startReceivers } from './receivers.ts';
+import { type Arrival, type Receivers, startReceivers } from './receivers.ts';
 
 export const RATES_PER_S = [50, 200, 2_000] as const;
 /** A refresh of three accounts makes four events in one commit; slower rates have one, which is the worse case. */
@@ -14,6 +15,7 @@ const P99_LIMIT_MS = { sqlite: { 200: 10, 2000: 25 }, postgres: { 200: 15, 2000:
 
 /** At the fastest rate: compiled code and open connections are a running server's state, its first second is not. */
 const WARM_UP = { commitsPerS: 500, count: 500, events: 4 } as const;
+const BARE_SECRET = 'whsec_AAAA';
 
 export type Latency = { figures: Figure[]; p50At200: number; p99At200: number; p99At2000: number };
 
@@ -40,6 +42,7 @@ export async function measureLatency(place: Place, seconds: Readonly<Record<(typ
       });
       while (running.stats().delivered - before < count) await pause(10);
       const arrivals = await receivers.report();
+      const bare = await bareTimes(receivers, { ratePerS, events, count });
       const times = latencies(committed, arrivals);
       const sinceDue = latencies(committed, arrivals, 'dueNs');
       if (times.length !== count) throw new Error(`${times.length} of ${count} events arrived once`);
@@ -47,12 +50,15 @@ export async function measureLatency(place: Place, seconds: Readonly<Record<(typ
       const limits: Partial<Record<number, number>> = P99_LIMIT_MS[engine];
       const limit = limits[ratePerS];
       const name = (share: string) => `commit to receiver, ${share}, ${ratePerS}/s, ${engine}`;
-      figures.push(
-        { name: name('p50'), value: quantile(times, 0.5), unit: 'ms' },
-        { name: name('p99'), value: quantile(times, 0.99), unit: 'ms', ...(limit === undefined ? {} : { limit: { below: limit } }) },
-        { name: name('p99.9'), value: quantile(times, 0.999), unit: 'ms' },
-        { name: name('p99 since the commit was due'), value: quantile(sinceDue, 0.99), unit: 'ms' },
-      );
+      const figure = (share: number): Figure => {
+        const [value, peer] = [quantile(times, share), quantile(bare, share)];
+        return { name: name(`p${100 * share}`), value, unit: 'ms', peer };
+      };
+      figures.push(figure(0.5), { ...figure(0.99), ...(limit === undefined ? {} : { limit: { below: limit } }) }, figure(0.999), {
+        name: name('p99 since the commit was due'),
+        value: quantile(sinceDue, 0.99),
+        unit: 'ms',
+      });
     }
   } finally {
     await receivers.stop();
@@ -60,6 +66,25 @@ export async function measureLatency(place: Place, seconds: Readonly<Record<(typ
     await deleteEndpoint({ ...place, now: Date.now() }, endpoint.id);
   }
   return { figures, p50At200: at.get(200)!.p50, p99At200: at.get(200)!.p99, p99At2000: at.get(2_000)!.p99 };
+}
+
+/** The same requests at the same rate by {@link bareSender}: what the machine itself takes from their creation to the receiver. */
+async function bareTimes(receivers: Receivers, load: { ratePerS: number; events: number; count: number }): Promise<number[]> {
+  const sender = bareSender(`${receivers.origin}/webhooks`, BARE_SECRET);
+  const answers: Promise<void>[] = [];
+  const made = await openLoop({
+    commitsPerS: load.ratePerS / load.events,
+    count: load.count / load.events,
+    commit: async (number) => {
+      const committedNs = process.hrtime.bigint();
+      const sent = Array.from({ length: load.events }, (_, index) => sender.send(number * load.events + index));
+      answers.push(...sent.map(({ answered }) => answered));
+      return { ids: sent.map(({ id }) => id), committedNs };
+    },
+  });
+  await Promise.all(answers);
+  await sender.close();
+  return latencies(made, await receivers.report());
 }
 
 /** By event id: when it was committed, and when it should have been begun. */

@@ -3,14 +3,10 @@
  * receiver and stores nothing, run by turns; and where the processor's time of one delivery goes.
  */
 import { Session } from 'node:inspector/promises';
-import { type Dispatcher, Pool } from 'undici';
-import { createSigner } from '../../src/delivery/sending/signing.ts';
 import { deleteEndpoint } from '../../src/endpoints/endpoints.ts';
-import { CONCURRENCY_DEFAULT } from '../../src/endpoints/limits.ts';
-import { renderBody } from '../../src/events/catalogue.ts';
-import { eventId, laneOf } from '../../src/events/log.ts';
 import { type Figure, median } from '../figures.ts';
-import { addEndpoint, append, deliver, draft, type Place } from './place.ts';
+import { bareLoop } from './bare.ts';
+import { addEndpoint, append, deliver, type Place } from './place.ts';
 import { startReceivers } from './receivers.ts';
 
 const RATIO_LIMIT = { sqlite: 0.6, postgres: 0.5 } as const;
@@ -82,50 +78,6 @@ async function durable(place: Place, count: number): Promise<{ perSecond: number
   const { user, system } = process.cpuUsage(before);
   await running?.stop();
   return { perSecond, cpuUs: (user + system) / count };
-}
-
-/** undici's own quickest way: no promise of a response, no stream of its body. */
-function answered(pool: Pool, request: Dispatcher.DispatchOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    pool.dispatch(request, {
-      onRequestStart() {},
-      onResponseStart() {},
-      onResponseData() {},
-      onResponseEnd: () => resolve(),
-      onResponseError: (_, error) => reject(error),
-    });
-  });
-}
-
-/** The least that a program must do to send these requests with undici. */
-async function bareLoop(target: string, secret: string, count: number): Promise<number> {
-  const { origin, pathname: path } = new URL(target);
-  const pool = new Pool(origin, { connections: CONCURRENCY_DEFAULT, pipelining: 1 });
-  const sign = createSigner([{ secret, expiresAt: null }]);
-  let next = 0;
-  const send = async () => {
-    while (next < count) {
-      const number = next;
-      next += 1;
-      const event = draft(number);
-      const id = eventId(laneOf(`item:${event.itemId}`), number + 1);
-      const now = Date.now();
-      const body = Buffer.from(renderBody({ type: event.type, content: JSON.stringify(event), timestamp: now }));
-      const timestamp = String(Math.floor(now / 1_000));
-      const signatures = sign(id, timestamp, body, now)!;
-      const headers = [
-        ...['content-type', 'application/json', 'user-agent', 'Pontage/0.0.0', 'BridgeApi-Signature', signatures.bridge],
-        ...['webhook-id', id, 'webhook-timestamp', timestamp, 'webhook-signature', signatures.standard!],
-        ...['pontage-sequence', String(number)],
-      ];
-      await answered(pool, { path, method: 'POST', headers, body });
-    }
-  };
-  const started = performance.now();
-  await Promise.all(Array.from({ length: CONCURRENCY_DEFAULT }, send));
-  const perSecond = (count / (performance.now() - started)) * 1_000;
-  await pool.close();
-  return perSecond;
 }
 
 type Shares = [part: string, share: number][];

@@ -26,13 +26,17 @@ export type DueServices = {
 type DueItem = { item: Item; dueAt: number; clockOffsetMs: number; domain: string; bands: string | null; circuit: Circuit | null };
 type DueRow = ItemRow & CircuitRow & { due_at: number; clock_offset_ms: number; environment: string; refresh_bands: string | null };
 
-/** Oldest first, of one application or of all. The index on `due_at` holds the moments alone, so a million items cost what a thousand do. */
+/**
+ * Oldest first, of one application or of all. The index on `due_at` holds the moments alone, so a million items cost what a
+ * thousand do. The two values stand in queries of their own: with numbers to look at, PostgreSQL plans anew for them each
+ * time, which among many items took as long as finding the due ones.
+ */
 export function dueItemsQuery(now: number, limit: number, applicationId?: string): Sql {
   const scope = applicationId === undefined ? sql`` : sql`and items.application_id = ${applicationId}`;
   return sql`
     select items.*, applications.clock_offset_ms, applications.environment, applications.refresh_bands, ${CIRCUIT_COLUMNS}
     from items join applications on applications.id = items.application_id ${CIRCUIT_JOIN}
-    where items.due_at <= ${now} ${scope} order by items.due_at limit ${limit}`;
+    where items.due_at <= (select cast(${now} as bigint)) ${scope} order by items.due_at limit (select cast(${limit} as bigint))`;
 }
 
 async function readDue(reader: Reader, now: number, applicationId?: string): Promise<DueItem[]> {
