@@ -1,15 +1,10 @@
 /** Conformance: what every engine must do. Each test runs on both. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { eachEngine, openEngine } from '../../test/support/engines.ts';
 import { createCounters } from './counters.ts';
-import { createLogSync } from './log-sync.ts';
 import { migrate, migrations } from './migrate.ts';
 import { render, type Sql, sql, sqlList, sqlTable, sqlText } from './sql.ts';
-import { openSqlite } from './sqlite.ts';
 import { isDuplicate, TransactionWaited, type Writer } from './storage.ts';
 
 /** SQLite's rows have no prototype; what counts is their fields. */
@@ -245,88 +240,6 @@ test('commits that need not wait for the disk are as whole and as visible as the
   await assert.rejects(
     storage.transaction(async (tx) => tx.run(sql`insert into counters (name, value) values ('lazy', 2)`), { durable: false }),
   );
-});
-
-/** An embedded database whose disk answers when the test says so. `waits`: how often it was asked. */
-function onHeldDisk(t: TestContext) {
-  const folder = mkdtempSync(join(tmpdir(), 'pontage-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  const file = join(folder, 'held.db');
-  const disk = { waits: 0, held: Promise.resolve() };
-  const log = createLogSync(`${file}-wal`, async () => {
-    disk.waits += 1;
-    await disk.held;
-  });
-  const storage = openSqlite(file, log);
-  const add = (name: string, durable = true) => storage.transaction((tx) => tx.run(sql`insert into names values (${name})`), { durable });
-  return { storage, disk, add };
-}
-
-async function turns() {
-  for (let count = 0; count < 10; count += 1) await new Promise(setImmediate);
-}
-
-test('SQLite answers nothing that the disk has not, and one wait for it serves all that came meanwhile', async (t) => {
-  const { storage, disk, add } = onHeldDisk(t);
-  await storage.transaction((tx) => tx.run(sql`create table names (name text primary key)`));
-  assert.equal(disk.waits, 1);
-  const { promise, resolve: letGo } = Promise.withResolvers<void>();
-  disk.held = promise;
-  const answered: string[] = [];
-  const note = (name: string) => () => answered.push(name);
-  const first = add('first').then(note('first'));
-  await turns();
-  assert.equal(disk.waits, 2);
-  const more = [
-    add('second').then(note('second')),
-    add('third').then(note('third')),
-    assert.rejects(add('first')).then(note('refused')),
-    storage.all(sql`select name from names`).then(note('read')),
-  ];
-  await turns();
-  await add('lazy', false);
-  assert.deepEqual([answered, disk.waits], [[], 2]);
-  letGo();
-  await Promise.all([first, ...more]);
-  assert.equal(answered[0], 'first');
-  assert.equal(disk.waits, 3);
-  assert.equal((await storage.all(sql`select name from names`)).length, 4);
-  assert.equal(disk.waits, 3, 'nothing new, so nothing to wait for');
-  await storage.close();
-});
-
-test('what the disk refuses is refused to all who wait for it, and SQLite goes on with the next', async (t) => {
-  const { storage, disk, add } = onHeldDisk(t);
-  await storage.transaction((tx) => tx.run(sql`create table names (name text primary key)`));
-  const { promise, reject } = Promise.withResolvers<void>();
-  disk.held = promise;
-  const refused = Promise.allSettled([add('first'), turns().then(() => storage.first(sql`select name from names`))]);
-  await turns();
-  await turns();
-  reject(new Error('no such luck'));
-  for (const one of await refused) {
-    assert.ok(one.status === 'rejected');
-    assert.match(String(one.reason), /no such luck/);
-  }
-  disk.held = Promise.resolve();
-  await add('second');
-  assert.equal((await storage.all(sql`select name from names`)).length, 2);
-  await storage.close();
-});
-
-test('SQLite that is being closed answers what it was given and refuses the rest', async (t) => {
-  const { storage, disk, add } = onHeldDisk(t);
-  await storage.transaction((tx) => tx.run(sql`create table names (name text primary key)`));
-  const { promise, resolve: letGo } = Promise.withResolvers<void>();
-  disk.held = promise;
-  const given = add('given');
-  const closed = storage.close();
-  await assert.rejects(add('late'), /the database is closed/);
-  await turns();
-  letGo();
-  assert.equal(await given, 1);
-  await closed;
-  await assert.rejects(storage.first(sql`select name from names`));
 });
 
 test('on PostgreSQL a commit that need not wait for the disk leaves the connection as it was', async (t) => {
