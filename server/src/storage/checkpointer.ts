@@ -35,11 +35,18 @@ export function createCheckpointer(file: string, options: { checkpointHere: () =
     started.unref();
     started.on('message', (pages: number) => {
       busy = false;
-      if (pages > RESTART_PAGES) options.checkpointHere();
+      if (pages > RESTART_PAGES) here();
     });
     // Without the thread the forced checkpoint remains.
     started.on('error', () => {});
     return started;
+  }
+
+  /** A full disk, a transaction under way, or the end: the log keeps everything, and the next one tries again. */
+  function here(): void {
+    try {
+      options.checkpointHere();
+    } catch {}
   }
 
   return {
@@ -50,7 +57,7 @@ export function createCheckpointer(file: string, options: { checkpointHere: () =
       const now = options.monotonicMs();
       const quiet = now - countedFrom > QUIET_MS;
       countedFrom = now;
-      if (quiet) return options.checkpointHere();
+      if (quiet) return here();
       busy = true;
       thread ??= start();
       thread.postMessage('checkpoint');

@@ -1,6 +1,6 @@
 /** What the embedded database answers, and shows, a loss of power does not take back; what it has not answered may go. */
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -78,6 +78,17 @@ test('what the disk refuses is refused to all who wait for it, and SQLite goes o
   await add('second');
   assert.equal((await storage.all(sql`select name from names`)).length, 2);
   await storage.close();
+});
+
+test('a log that could not be opened is opened by the next commit', async (t) => {
+  const folder = freshFolder(t);
+  const log = createLogSync(join(folder, 'late-wal'));
+  log.committed();
+  await assert.rejects(async () => log.durable(), /ENOENT/);
+  writeFileSync(join(folder, 'late-wal'), '');
+  await log.durable();
+  assert.equal(log.durable(), null);
+  await log.close();
 });
 
 test('SQLite that is being closed answers what it was given and refuses the rest', async (t) => {

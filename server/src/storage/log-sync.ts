@@ -24,7 +24,10 @@ export function createLogSync(file: string, sync: (fd: number) => Promise<void> 
 
   const run = async () => {
     // After the first commit, which has made the file; it stays the same one as long as a connection is open.
-    opened ??= promisify(open)(file, constants.O_RDWR);
+    opened ??= promisify(open)(file, constants.O_RDWR).catch((error: unknown) => {
+      opened = null;
+      throw error;
+    });
     const fd = await opened;
     const covered = commits;
     await sync(fd);
