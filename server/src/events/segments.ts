@@ -73,7 +73,7 @@ export async function segmentBounds(reader: Reader, lane: number, afterSeq: numb
 }
 
 /** A newer segment than the map knows: the next reader reads the map anew. */
-async function noteSegment(reader: Reader, segment: number): Promise<void> {
+export async function noteSegment(reader: Reader, segment: number): Promise<void> {
   const segments = await known.get(reader);
   if (segments && segment > (segments.at(-1)?.segment ?? 0)) known.delete(reader);
 }

@@ -3,7 +3,7 @@ import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { eachEngine, freshTarget } from '../../test/support/engines.ts';
 import { DAY_MS } from '../base/clock.ts';
-import { readTail } from '../delivery/lanes/reader.ts';
+import { readTail, readTails } from '../delivery/lanes/reader.ts';
 import { createLanes, readEvents, readLane } from '../events/log.ts';
 import { boundsIn, openNextSegment, readSegments, type Segment } from '../events/segments.ts';
 import { migrate, migrations } from '../storage/migrate.ts';
@@ -209,6 +209,32 @@ eachEngine('segments', (open, engine) => {
         assert.doesNotMatch(plan, /Seq Scan on events_[1-5]/);
       } else assert.match(plan, /SEARCH events USING INDEX sqlite_autoindex_events_1 \(lane=\? AND seq[>=]/);
     }
+  });
+
+  test('reading several lanes touches no segment before theirs', { skip: engine === 'sqlite' }, async (t) => {
+    const storage = await open(t);
+    await createApplication(storage);
+    const items = Array.from({ length: 300 }, (_, index) => index);
+    for (const current of [1, 2, 3]) {
+      await append(storage, items, NOW);
+      await raise(storage, current);
+    }
+    await append(storage, items, NOW);
+    const segments = await readSegments(storage);
+    const { reader, statements } = listen(storage);
+    const lanes = [laneOfItem(1), laneOfItem(2)];
+    const positions = lanes.map((lane) => ({ lane, afterSeq: segments[3]!.starts[lane]! - 1 }));
+    const read = (await readTails(reader, positions, 200)).lanes;
+    assert.deepEqual([...read.keys()].sort(), [...lanes].sort());
+    for (const { lane, afterSeq } of positions) {
+      const single = (await readTail(reader, lane, afterSeq, 200)).events;
+      assert.deepEqual(read.get(lane), single);
+      assert.deepEqual(new Set(single.map(({ segment }) => segment)), new Set([3, 4]));
+    }
+    const plan = await explain(storage, statements.find(({ strings }) => strings.join('').includes('lateral'))!);
+    const touched = new Set([...plan.matchAll(/ on events_(\d+)/g)].map(([, number]) => Number(number)));
+    assert.deepEqual([...touched].filter((segment) => segment <= 4).sort(), [3, 4], plan);
+    assert.doesNotMatch(plan, /Seq Scan on events_[1-4]/);
   });
 
   test('reading goes over what retention has taken, with a map from before', async (t) => {

@@ -5,9 +5,20 @@ import { explaining } from '../../../test/support/explain.ts';
 import { laneOf } from '../../events/log.ts';
 import { sql } from '../../storage/sql.ts';
 import { createWorld, startReceiver } from '../testing.ts';
-import { readDone, readDue, readHead, readNextDue, readOpen, readParked, readPositions, readStretch, readTail } from './reader.ts';
+import {
+  readDone,
+  readDue,
+  readHead,
+  readNextDue,
+  readOpen,
+  readParked,
+  readPositions,
+  readStretch,
+  readTail,
+  readTails,
+} from './reader.ts';
 
-eachEngine('what delivery reads', (open) => {
+eachEngine('what delivery reads', (open, engine) => {
   test('is read by an index, whatever the size of the log, of the attempts and of what is parked', async (t) => {
     const world = await createWorld(await open(t), t);
     const receiver = await startReceiver(t, (_, response, { body }) => response.writeHead(body.includes('"item_id":1,') ? 500 : 200).end());
@@ -22,6 +33,16 @@ eachEngine('what delivery reads', (open) => {
     const reader = explaining(world.storage);
     const lane = laneOf('item:1');
     assert.equal((await readTail(reader, lane, 0, 100)).events.length, 2);
+    if (engine === 'postgres') {
+      const positions = [lane, laneOf('item:2'), laneOf('item:3')].map((number) => ({ lane: number, afterSeq: number === lane ? 1 : 0 }));
+      const { lanes, configurationVersion } = await readTails(reader, [...positions, { lane: laneOf('item:4'), afterSeq: 1 }], 100);
+      const read = positions.map(({ lane: number }) => lanes.get(number)!.map(({ itemId, seq }) => [itemId, seq]));
+      assert.deepEqual(read, [[[1, 2]], [[2, 1]], [[3, 1]]]);
+      assert.equal(lanes.size, 3);
+      assert.equal(configurationVersion, (await readTail(reader, lane, 0, 100)).configurationVersion);
+      const [first] = [...(await readTails(reader, [{ lane, afterSeq: 0 }, positions[1]!], 1)).lanes.values()];
+      assert.equal(first!.length, 1, 'no more of a lane than the limit');
+    }
     const stretch = { applicationId: world.applicationId, lane, afterSeq: 1, throughSeq: 2, limit: 10 };
     assert.equal((await readStretch(reader, stretch)).events.length, 1);
     assert.equal((await readHead(reader, lane)).head, 2);

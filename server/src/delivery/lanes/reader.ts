@@ -1,7 +1,7 @@
 /** What delivery reads: the tails of lanes, what was done before a restart, and what is due again. */
 import { type EventRow, eventFromRow, type LoggedEvent } from '../../events/log.ts';
-import { readNext, segmentBounds } from '../../events/segments.ts';
-import { sql, sqlList } from '../../storage/sql.ts';
+import { noteSegment, readNext, segmentBounds } from '../../events/segments.ts';
+import { sql, sqlList, sqlTable } from '../../storage/sql.ts';
 import type { Reader } from '../../storage/storage.ts';
 import type { Position, Range } from './position.ts';
 
@@ -22,6 +22,34 @@ export async function readTail(reader: Reader, lane: number, afterSeq: number, l
     ),
   );
   return { events: rows.map(eventFromRow), configurationVersion: rows[0]?.configuration_version ?? null };
+}
+
+export type Tails = { lanes: Map<number, LoggedEvent[]>; configurationVersion: number | null };
+
+const positionTable = sqlTable({ lane: 'bigint', after_seq: 'bigint' });
+
+/** The tails of several lanes, each named once, in one statement (of PostgreSQL alone); of each at most `limit` events. */
+export async function readTails(reader: Reader, positions: readonly { lane: number; afterSeq: number }[], limit: number): Promise<Tails> {
+  const bounds = await Promise.all(positions.map(({ lane, afterSeq }) => segmentBounds(reader, lane, afterSeq)));
+  // One bound for all, which is known before the lanes are: the older partitions are not even opened.
+  const from = Math.min(...bounds.map((bound) => bound.from));
+  const wanted = positions.map(({ lane, afterSeq }) => ({ lane, after_seq: afterSeq }));
+  const rows = await reader.all<TailRow>(
+    sql`select tail.*, (select c.version from configuration c) as configuration_version
+        from ${positionTable(wanted)} as wanted cross join lateral (
+          select segment, lane, seq, application_id, type, user_uuid, item_id, account_id, refresh_id, endpoint_id, content, timestamp,
+            committed_at, sequences, traceparent, about_endpoint_id, erased
+          from events where segment >= ${from} and lane = wanted.lane and seq > wanted.after_seq order by seq limit ${limit}
+        ) as tail order by tail.lane, tail.seq`,
+  );
+  await noteSegment(
+    reader,
+    rows.reduce((newest, { segment }) => Math.max(newest, segment), 0),
+  );
+  return {
+    lanes: Map.groupBy(rows.map(eventFromRow), ({ lane }) => lane),
+    configurationVersion: rows[0]?.configuration_version ?? null,
+  };
 }
 
 export type Stretch = { applicationId: string; lane: number; afterSeq: number; throughSeq: number; limit: number };

@@ -4,10 +4,12 @@ import type { Storage } from '../../storage/storage.ts';
 import { type Channel, type Channels, isHungry, mayRead } from '../channels/channels.ts';
 import { fallBehind, isHanded } from './lagging.ts';
 import type { Job, Lane } from './lane.ts';
-import { readHead, readHeads, readTail } from './reader.ts';
+import { readHead, readHeads, readTail, readTails } from './reader.ts';
 
 /** Events read at once of one lane: the main thread is held for about 1 ms. */
 const READ_LIMIT = 200;
+/** In one statement for several lanes; what comes of it arrives in pieces, each of which holds the main thread for about 1 ms. */
+const READ_TOGETHER_LIMIT = 800;
 /** Between a lane's settled position and its newest event read; a receiver that hangs holds it until it lags. */
 const WINDOW_MAX = 10_000;
 export type Tail = {
@@ -53,17 +55,9 @@ export function createTail(options: {
         again = false;
         if (headsWanted) await readMoved();
         const moved = [...lanes.values()].filter(readable);
-        // PostgreSQL answers one lane while the next is asked; SQLite answers at once, and must let the network have its turn.
-        if (options.storage.engine === 'postgres') {
-          await Promise.all(moved.map(readLane));
-          hand();
-        } else {
-          for (const lane of moved) {
-            await readLane(lane);
-            hand();
-            if (moved.length > 1 || lane.moved) await new Promise(setImmediate);
-          }
-        }
+        if (options.storage.engine === 'postgres') await readTogether(moved);
+        else await readByTurns(moved);
+        hand();
         again ||= [...lanes.values()].some(readable);
       }
     } catch (error) {
@@ -81,19 +75,63 @@ export function createTail(options: {
     }
   }
 
+  /**
+   * SQLite reads at once, and answers when the disk has what it saw. Between two lanes the network has its turn; the disk is
+   * waited for once for all of them. Lane by lane, its time limited how many could be followed: where it took 8 ms longer, the
+   * slowest 1 % of 2,000 deliveries a second came after 1.7 s instead of 0.05.
+   */
+  async function readByTurns(moved: readonly Lane[]) {
+    const reads: Promise<void>[] = [];
+    for (const lane of moved) {
+      const read = readLane(lane).then(hand);
+      // Told below, where all of them are waited for.
+      read.catch(() => {});
+      reads.push(read);
+      if (moved.length > 1) await new Promise(setImmediate);
+    }
+    await Promise.all(reads);
+    // There may always be more, and reading alone never ends a turn.
+    if (moved.some((lane) => lane.moved)) await new Promise(setImmediate);
+  }
+
   async function readLane(lane: Lane) {
     lane.moved = false;
     try {
       if (nobodyFollows(lane)) return await passOver(lane);
       const { events, configurationVersion } = await readTail(options.storage, lane.number, lane.read, READ_LIMIT);
-      if (events.length === READ_LIMIT) lane.moved = true;
-      if (configurationVersion !== null && configurationVersion !== channels.version) await options.reload();
-      lane.read = events.at(-1)?.seq ?? lane.read;
-      lane.pending = events;
+      await know(configurationVersion);
+      take(lane, events, READ_LIMIT);
     } catch (error) {
       lane.moved = true;
       throw error;
     }
+  }
+
+  /** To PostgreSQL each statement is a round trip. */
+  async function readTogether(moved: readonly Lane[]) {
+    const [passed, followed] = [moved.filter(nobodyFollows), moved.filter((lane) => !nobodyFollows(lane))];
+    if (followed.length < 2) return void (await Promise.all(moved.map(readLane)));
+    const limit = Math.min(READ_LIMIT, Math.ceil(READ_TOGETHER_LIMIT / followed.length));
+    for (const lane of followed) lane.moved = false;
+    try {
+      const positions = followed.map(({ number, read }) => ({ lane: number, afterSeq: read }));
+      const [tails] = await Promise.all([readTails(options.storage, positions, limit), ...passed.map(readLane)]);
+      await know(tails.configurationVersion);
+      for (const lane of followed) take(lane, tails.lanes.get(lane.number) ?? [], limit);
+    } catch (error) {
+      for (const lane of followed) lane.moved = true;
+      throw error;
+    }
+  }
+
+  async function know(configurationVersion: number | null) {
+    if (configurationVersion !== null && configurationVersion !== channels.version) await options.reload();
+  }
+
+  function take(lane: Lane, events: LoggedEvent[], limit: number) {
+    if (events.length === limit) lane.moved = true;
+    lane.read = events.at(-1)?.seq ?? lane.read;
+    lane.pending = events;
   }
 
   function hand() {
