@@ -5,7 +5,7 @@
 import { deleteEndpoint } from '../../src/endpoints/endpoints.ts';
 import { type Figure, quantile } from '../figures.ts';
 import { bareSender } from './bare.ts';
-import { addEndpoint, type BenchDraft, commitEvents, deliver, draft, type Place, pause } from './place.ts';
+import { APPLICATION, addEndpoint, type BenchDraft, deliver, draft, type Place, pause } from './place.ts';
 import { type Arrival, type Receivers, startReceivers } from './receivers.ts';
 
 export const RATES_PER_S = [50, 200, 2_000] as const;
@@ -91,12 +91,13 @@ async function bareTimes(receivers: Receivers, load: { ratePerS: number; events:
 export type Committed = Map<string, { committedNs: bigint; dueNs: bigint }>;
 
 export async function commitAndWake(
-  place: Pick<Place, 'storage'>,
+  place: Pick<Place, 'commits'>,
   running: ReturnType<typeof deliver>,
   event: BenchDraft,
   options: { events?: number; applicationId?: string } = {},
 ): Promise<{ ids: string[]; committedNs: bigint }> {
-  const { lane, ids } = await commitEvents(place.storage, event, options.events ?? 1, options.applicationId);
+  const { events: count = 1, applicationId = APPLICATION } = options;
+  const { lane, ids } = await place.commits.commit({ userUuid: event.userUuid, rows: count, applicationId, event, count });
   const committedNs = process.hrtime.bigint();
   running.wake([lane]);
   return { ids, committedNs };

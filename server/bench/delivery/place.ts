@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { type DeliveryOptions, startDelivery } from '../../src/delivery/delivery.ts';
 import { createEndpoint } from '../../src/endpoints/endpoints.ts';
-import { appendEvents, takeTimestamps } from '../../src/events/append.ts';
+import { appendAll, appendEvents, takeTimestampsOf } from '../../src/events/append.ts';
 import { EVENT_TYPES, type EventDraft } from '../../src/events/catalogue.ts';
 import { createLanes, laneOf } from '../../src/events/log.ts';
+import { createGroups, type Groups } from '../../src/refresh/groups.ts';
 import { migrate } from '../../src/storage/migrate.ts';
 import { openStorage } from '../../src/storage/open.ts';
 import { sql } from '../../src/storage/sql.ts';
@@ -28,6 +29,7 @@ export type Place = {
   engine: Engine;
   storage: Storage;
   vault: Vault;
+  commits: Commits;
   /** Opens the same database once more, as a restarted server does. */
   reopen(): Storage;
   /** Bytes on the disk, the write-ahead log of SQLite included. */
@@ -46,6 +48,7 @@ export async function openPlace(engine: Engine, server: TestPostgres | null): Pr
       engine,
       storage,
       vault,
+      commits: createCommits(storage),
       reopen: () => openStorage({ databaseUrl }),
       bytes: async () => (await storage.first<{ bytes: number }>(sql`select pg_database_size(current_database()) as bytes`))!.bytes,
       close: () => storage.close(),
@@ -59,6 +62,7 @@ export async function openPlace(engine: Engine, server: TestPostgres | null): Pr
     engine,
     storage,
     vault,
+    commits: createCommits(storage),
     reopen: () => openStorage({ file }),
     bytes: async () => statSync(file).size + (statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0),
     async close() {
@@ -117,23 +121,34 @@ export async function append(storage: Storage, first: number, count: number): Pr
   }
 }
 
-/** `count` events of one item in one commit, as a refresh makes them. Answers their lane and ids. */
-export async function commitEvents(
-  storage: Storage,
-  event: BenchDraft,
-  count: number,
-  applicationId = APPLICATION,
-): Promise<{ lane: number; ids: string[] }> {
-  const ids = await storage.transaction(async (tx) => {
-    const timestamps = await takeTimestamps(tx, event.userUuid, Date.now(), count);
-    const origin = { applicationId, refreshId: null, committedAt: Date.now() };
-    return appendEvents(
-      tx,
-      origin,
-      timestamps.map((timestamp) => ({ draft: event, timestamp })),
-    );
+/** What one refresh tells: events of one item. */
+type Commit = { userUuid: string; rows: number; applicationId: string; event: BenchDraft; count: number };
+export type Commits = Groups<Commit, { lane: number; ids: string[] }>;
+
+/** Commits events as the worker does: refreshes that end together share a transaction. */
+export function createCommits(storage: Storage): Commits {
+  return createGroups(async (group: readonly Commit[]) => {
+    const ids = await storage.transaction(async (tx) => {
+      const now = Date.now();
+      const timestamps = await takeTimestampsOf(
+        tx,
+        group.map(({ userUuid, count }) => ({ userUuid, now, count })),
+      );
+      return appendAll(
+        tx,
+        group.map(({ applicationId, event }, at) => ({
+          origin: { applicationId, refreshId: null, committedAt: Date.now() },
+          events: timestamps[at]!.map((timestamp) => ({ draft: event, timestamp })),
+        })),
+      );
+    });
+    let before = 0;
+    return group.map(({ event, count }) => {
+      const own = ids.slice(before, before + count);
+      before += count;
+      return { lane: laneOf(`item:${event.itemId}`), ids: own };
+    });
   });
-  return { lane: laneOf(`item:${event.itemId}`), ids };
 }
 
 export async function addEndpoint(place: Pick<Place, 'storage' | 'vault'>, url: string, applicationId = APPLICATION) {

@@ -8,13 +8,7 @@ import type { EventDraft } from '../events/catalogue.ts';
 import { type RefreshedItem, updateRefreshedItems } from '../items/items.ts';
 import { type FinishedRefresh, finishRefreshes } from '../items/refreshes.ts';
 import type { Storage, Writer } from '../storage/storage.ts';
-
-/** In one transaction: more would hold more lanes' heads for longer, and the statements of so many already cost each of them little. */
-const GROUP_MAX = 32;
-/** Rows of accounts, transactions and changes in one transaction, unless one refresh has more: SQLite writes so many in some 20 ms. */
-const GROUP_ROWS_MAX = 1_000;
-/** One writes while the next is sent: PostgreSQL would else wait for us, and we for it. */
-const GROUPS_AT_ONCE = 2;
+import { createGroups, type Groups } from './groups.ts';
 
 /** A run that has ended, ready to be written: nothing of it waits for anything but the database. */
 export type Ending = {
@@ -33,77 +27,14 @@ export type Ending = {
   rows: number;
 };
 
-export type Endings = {
-  /** Resolves after the commit: false where the run was fenced off (another worker has the refresh, or it was erased), and nothing was written. */
-  commit(ending: Ending): Promise<boolean>;
-};
-
-type Waiting = { ending: Ending; resolve: (committed: boolean) => void; reject: (error: unknown) => void };
+/** Answers false where the run was fenced off (another worker has the refresh, or it was erased), and nothing was written. */
+export type Endings = Groups<Ending, boolean>;
 
 export function createEndings(storage: Pick<Storage, 'transaction'>): Endings {
-  let waiting: Waiting[] = [];
-  let committing = 0;
-  let gathering = false;
-
-  const start = () => {
-    gathering = false;
-    while (committing < GROUPS_AT_ONCE && waiting.length > 0) {
-      const { group, rest } = takeGroup(waiting);
-      waiting = rest;
-      committing += 1;
-      void commitGroup(storage, group).finally(() => {
-        committing -= 1;
-        gather();
-      });
-    }
-  };
-  /** Whatever ends in this turn of the event loop, or while others are committed, is committed together. */
-  const gather = () => {
-    if (gathering || waiting.length === 0 || committing === GROUPS_AT_ONCE) return;
-    gathering = true;
-    setImmediate(start);
-  };
-
-  return {
-    commit: (ending) =>
-      new Promise((resolve, reject) => {
-        waiting.push({ ending, resolve, reject });
-        gather();
-      }),
-  };
-}
-
-/** The first that fit; one of each user, because the timestamps of a user follow one another. */
-function takeGroup(waiting: readonly Waiting[]): { group: Waiting[]; rest: Waiting[] } {
-  const group: Waiting[] = [];
-  const rest: Waiting[] = [];
-  const users = new Set<string>();
-  let rows = 0;
-  for (const one of waiting) {
-    const { userUuid, rows: more } = one.ending;
-    const fits = group.length === 0 || (group.length < GROUP_MAX && rows + more <= GROUP_ROWS_MAX && !users.has(userUuid));
-    (fits ? group : rest).push(one);
-    if (!fits) continue;
-    users.add(userUuid);
-    rows += more;
-  }
-  return { group, rest };
-}
-
-/** A group that fails is committed one by one, so that what fails is the one at fault alone. */
-async function commitGroup(storage: Pick<Storage, 'transaction'>, group: readonly Waiting[]): Promise<void> {
-  try {
-    const committed = await storage.transaction((tx) =>
-      writeGroup(
-        tx,
-        group.map(({ ending }) => ending),
-      ),
-    );
-    for (const { ending, resolve } of group) resolve(committed.has(ending.finished.id));
-  } catch (error) {
-    if (group.length === 1) group[0]!.reject(error);
-    else for (const one of group) await commitGroup(storage, [one]);
-  }
+  return createGroups(async (group: readonly Ending[]) => {
+    const standing = await storage.transaction((tx) => writeGroup(tx, group));
+    return group.map(({ finished }) => standing.has(finished.id));
+  });
 }
 
 /** Records, users, rows, items, and the events last: the order in which all transactions take these locks. Answers whose claims stood. */
