@@ -1,6 +1,7 @@
 /**
  * 90 healthy endpoints alone, and the same beside 10 that hang, 10 that answer 500 and 10 that answer 429: two databases
- * with the same load, run by turns, each turn a delivery of its own. The figure is the median of the pairs' ratios.
+ * with the same load, run by turns, each turn a delivery of its own. The figure is the median of the pairs' ratios. A pair
+ * changes sides every two seconds or so: this kind of machine is now fast, now slow, and both sides should see the same of it.
  */
 import type { TestPostgres } from '../../test/support/postgres.ts';
 import { type Figure, median, quantile } from '../figures.ts';
@@ -26,7 +27,7 @@ export async function measureIsolation(
   engine: Engine,
   server: TestPostgres | null,
   capacityPerS: number,
-  size: { pairs: number; secondsEach: number },
+  size: { pairs: number; turnsEach: number; secondsOfTurn: number },
 ): Promise<Isolation> {
   const receivers = await startReceivers({ timed: true });
   const alone = await openPlace(engine, server);
@@ -36,16 +37,26 @@ export async function measureIsolation(
     await furnish(beside, receivers, true);
     // Each event is for three healthy endpoints and a bad one.
     const ratePerS = Math.round((capacityPerS * LOAD_SHARE) / (HEALTHY_PER_APPLICATION + 1));
-    const turn = (place: Place) => healthyP99(place, receivers, ratePerS, size.secondsEach);
-    await turn(alone);
-    await turn(beside);
+    const turn = (place: Place, seconds: number) => healthyLatencies(place, receivers, ratePerS, seconds);
+    await turn(alone, size.secondsOfTurn);
+    await turn(beside, size.secondsOfTurn);
     const pairs: { alone: number; beside: number }[] = [];
     for (let pair = 0; pair < size.pairs; pair += 1) {
-      // Each side is first in every other pair: the second turn of a pair finds a warmer machine.
-      const first = pair % 2 === 0 ? alone : beside;
-      const a = await turn(first);
-      const b = await turn(first === alone ? beside : alone);
-      pairs.push(first === alone ? { alone: a, beside: b } : { alone: b, beside: a });
+      const times = new Map<Place, number[]>([
+        [alone, []],
+        [beside, []],
+      ]);
+      for (let each = 0; each < size.turnsEach; each += 1) {
+        // Each side is first every other time: the second turn finds a warmer machine.
+        for (const place of (pair + each) % 2 === 0 ? [alone, beside] : [beside, alone])
+          times.get(place)!.push(...(await turn(place, size.secondsOfTurn)));
+      }
+      const p99 = (place: Place) =>
+        quantile(
+          times.get(place)!.sort((a, b) => a - b),
+          0.99,
+        );
+      pairs.push({ alone: p99(alone), beside: p99(beside) });
     }
     const aloneP99 = median(pairs.map((pair) => pair.alone));
     const besideP99 = median(pairs.map((pair) => pair.beside));
@@ -73,7 +84,7 @@ async function furnish(place: Place, { origin }: Receivers, withBad: boolean): P
   }
 }
 
-async function healthyP99(place: Place, receivers: Receivers, ratePerS: number, seconds: number): Promise<number> {
+async function healthyLatencies(place: Place, receivers: Receivers, ratePerS: number, seconds: number): Promise<number[]> {
   const running = deliver(place);
   await running.tick();
   const commitsPerS = ratePerS / EVENTS_PER_COMMIT;
@@ -92,5 +103,5 @@ async function healthyP99(place: Place, receivers: Receivers, ratePerS: number, 
     await pause(20);
   }
   await running.stop(0);
-  return quantile(latencies(committed, arrivals), 0.99);
+  return latencies(committed, arrivals);
 }

@@ -17,14 +17,14 @@ const SIZES = {
   full: {
     throughput: { rounds: 5, deliveries: 30_000 },
     latencySeconds: { 50: 20, 200: 20, 2000: 10 },
-    isolation: { pairs: 5, secondsEach: 8 },
+    isolation: { pairs: 5, turnsEach: 4, secondsOfTurn: 2 },
     deadEvents: 1_000_000,
     history: { histories: [1_000_000, 10_000_000], endpoints: [10, 10_000], rounds: 5, deliveries: 5_000 },
   },
   short: {
     throughput: { rounds: 2, deliveries: 4_000 },
     latencySeconds: { 50: 1, 200: 3, 2000: 1 },
-    isolation: { pairs: 3, secondsEach: 0.8 },
+    isolation: { pairs: 3, turnsEach: 1, secondsOfTurn: 0.8 },
     deadEvents: 4_000,
     history: { histories: [60_000], endpoints: [], rounds: 3, deliveries: 1_000 },
   },
