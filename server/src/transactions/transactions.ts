@@ -27,15 +27,16 @@ export type TransactionRecord = {
 /** What is computed once, when a row is born, and never changed after. */
 export type Presentation = { cleanDescription: string; categoryId: number; showClientSide: boolean };
 
-type TransactionRow = {
+/** As {@link COMPARED} has it. */
+type ComparedRow = {
   id: number;
   account_id: number;
-  status: TransactionRecord['status'];
+  status: TransactionRecord['status'] | null;
   amount_minor: number;
-  amount_exponent: number;
-  currency: string;
+  amount_exponent: number | null;
+  currency: string | null;
   date: string;
-  date_source: TransactionRecord['dateSource'];
+  date_source: TransactionRecord['dateSource'] | null;
   booking_date: string | null;
   value_date: string | null;
   transaction_date: string | null;
@@ -44,13 +45,25 @@ type TransactionRow = {
   counterparty_iban: string | null;
   end_to_end_id: string | null;
   provider_id: string | null;
-  aliases: string;
+  aliases: string | null;
   balance_after_minor: number | null;
   balance_after_exponent: number | null;
-  missing: number;
+  missing: number | null;
   missing_at: number | null;
   deleted_at: number | null;
 };
+
+/**
+ * What most rows have alike travels as null (see `fromRow`), and a null date as an empty one: to fetch and parse the values of
+ * 450 rows was a third of a changed refresh's time, and takes a fifth less so.
+ */
+const COMPARED = sql`
+  id, account_id, nullif(status, 'booked') as status, amount_minor, nullif(amount_exponent, 2) as amount_exponent,
+  nullif(currency, 'EUR') as currency, date, nullif(date_source, 'booking') as date_source,
+  nullif(coalesce(booking_date, ''), date) as booking_date, value_date,
+  nullif(coalesce(transaction_date, ''), date) as transaction_date, bank_description, counterparty_name, counterparty_iban,
+  end_to_end_id, provider_id, nullif(aliases, '[]') as aliases, balance_after_minor, balance_after_exponent,
+  nullif(missing, 0) as missing, missing_at, deleted_at`;
 
 /**
  * What change detection compares: per account the live rows dated from `since` on (all of them with null), those deleted after
@@ -65,23 +78,20 @@ export async function rowsToCompare(
   if (accounts.length === 0) return byAccount;
   const since = accounts.every((account) => account.since !== null) ? accounts.map((account) => account.since!).sort()[0]! : '';
   const ids = sqlList(accounts.map(({ id }) => id));
-  const columns = sql`
-    id, account_id, status, amount_minor, amount_exponent, currency, date, date_source, booking_date, value_date, transaction_date,
-    bank_description, counterparty_name, counterparty_iban, end_to_end_id, provider_id, aliases, balance_after_minor,
-    balance_after_exponent, missing, missing_at, deleted_at`;
   // In three parts, each with an index of its own: as one condition it reads every row of the accounts.
-  const rows = await reader.all<TransactionRow>(sql`
-    select ${columns} from transactions
+  const rows = await reader.all<ComparedRow>(sql`
+    select ${COMPARED} from transactions
       where account_id in ${ids} and date >= ${since} and (deleted_at is null or deleted_at > ${deletedAfter})
-    union all select ${columns} from transactions
+    union all select ${COMPARED} from transactions
       where account_id in ${ids} and deleted_at is null and (status <> 'booked' or missing > 0) and date < ${since}
-    union all select ${columns} from transactions
+    union all select ${COMPARED} from transactions
       where account_id in ${ids} and deleted_at > ${deletedAfter} and (status <> 'booked' or missing > 0) and date < ${since}`);
   const sinceOf = new Map(accounts.map((account) => [account.id, account.since ?? '']));
   for (const row of rows) {
     // What an account is compared with is for its own answer to say, not for those of its neighbours.
-    if (row.status === 'booked' && row.missing === 0 && row.date < sinceOf.get(row.account_id)!) continue;
-    byAccount.get(row.account_id)!.push(fromRow(row));
+    const record = fromRow(row);
+    if (record.status === 'booked' && record.missing === 0 && record.date < sinceOf.get(row.account_id)!) continue;
+    byAccount.get(row.account_id)!.push(record);
   }
   // Here, because a database that sorts carries all their columns along.
   for (const records of byAccount.values()) records.sort((a, b) => a.id - b.id);
@@ -90,30 +100,37 @@ export async function rowsToCompare(
 
 const NO_ALIASES: readonly string[] = [];
 
-function fromRow(row: TransactionRow): TransactionRecord {
+function fromRow(row: ComparedRow): TransactionRecord {
+  const { date } = row;
+  const currency = row.currency ?? 'EUR';
   return {
     id: row.id,
-    status: row.status,
-    amount: { minor: row.amount_minor, exponent: row.amount_exponent, currency: row.currency },
-    date: row.date,
-    dateSource: row.date_source,
-    bookingDate: row.booking_date,
+    status: row.status ?? 'booked',
+    amount: { minor: row.amount_minor, exponent: row.amount_exponent ?? 2, currency },
+    date,
+    dateSource: row.date_source ?? 'booking',
+    bookingDate: dateOr(row.booking_date, date),
     valueDate: row.value_date,
-    transactionDate: row.transaction_date,
+    transactionDate: dateOr(row.transaction_date, date),
     rawText: row.bank_description,
     counterpartyName: row.counterparty_name,
     counterpartyIban: row.counterparty_iban,
     endToEndId: row.end_to_end_id,
     providerId: row.provider_id,
-    aliases: row.aliases === '[]' ? NO_ALIASES : (JSON.parse(row.aliases) as string[]),
+    aliases: row.aliases === null ? NO_ALIASES : (JSON.parse(row.aliases) as string[]),
     balanceAfter:
       row.balance_after_minor === null || row.balance_after_exponent === null
         ? null
-        : { minor: row.balance_after_minor, exponent: row.balance_after_exponent, currency: row.currency },
-    missing: row.missing,
+        : { minor: row.balance_after_minor, exponent: row.balance_after_exponent, currency },
+    missing: row.missing ?? 0,
     missingAt: row.missing_at,
     deletedAt: row.deleted_at,
   };
+}
+
+/** Of a column that is null where it is the row's date. */
+function dateOr(shown: string | null, date: string): string | null {
+  return shown === null ? date : shown === '' ? null : shown;
 }
 
 /** A row to write: one that is born has its presentation, one that exists keeps its own. */
