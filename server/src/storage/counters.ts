@@ -13,26 +13,44 @@ export type Counters = { reserve(name: CounterName, count: number): Promise<numb
 
 export function createCounters(storage: Storage): Counters {
   const blocks = new Map<CounterName, { next: number; end: number }>();
+  /** One at a time for each counter: whoever comes meanwhile has ids of the same block. */
+  const growing = new Map<CounterName, Promise<void>>();
 
-  /** Takes the caller's ids out of the new block before another caller can see it. */
-  async function grow(name: CounterName, count: number): Promise<number> {
-    const size = Math.max(BLOCK[name], count);
+  /** Durable, although nobody sees it: a database that came back without it would give the same ids to another. */
+  async function take(name: CounterName, size: number): Promise<number> {
     const row = await storage.transaction((tx) =>
       tx.first<{ value: number }>(sql`update counters set value = value + ${size} where name = ${name} returning value`),
     );
     if (!row) throw new Error(`counter ${name} is missing`);
-    const first = row.value - size + 1;
-    if (count < size) blocks.set(name, { next: first + count, end: row.value });
-    return first;
+    return row.value - size + 1;
+  }
+
+  async function grow(name: CounterName): Promise<void> {
+    const first = await take(name, BLOCK[name]);
+    blocks.set(name, { next: first, end: first + BLOCK[name] - 1 });
+  }
+
+  async function firstOf(name: CounterName, count: number): Promise<number> {
+    if (count > BLOCK[name]) return take(name, count);
+    for (;;) {
+      const block = blocks.get(name);
+      if (block && block.end - block.next + 1 >= count) {
+        block.next += count;
+        return block.next - count;
+      }
+      let growth = growing.get(name);
+      if (!growth) {
+        growth = grow(name).finally(() => growing.delete(name));
+        growing.set(name, growth);
+      }
+      await growth;
+    }
   }
 
   return {
     async reserve(name, count) {
       if (count === 0) return [];
-      const block = blocks.get(name);
-      const enough = block !== undefined && block.end - block.next + 1 >= count;
-      const first = enough ? block.next : await grow(name, count);
-      if (enough) block.next += count;
+      const first = await firstOf(name, count);
       return Array.from({ length: count }, (_, index) => first + index);
     },
   };

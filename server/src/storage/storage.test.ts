@@ -211,6 +211,16 @@ eachEngine('storage', (open) => {
     assert.equal(new Set(ids).size, ids.length);
   });
 
+  test('those who need ids at once share one block', async (t) => {
+    const storage = await open(t);
+    const counters = createCounters(storage);
+    const ids = (await Promise.all(Array.from({ length: 32 }, () => counters.reserve('transactions', 12)))).flat();
+    assert.deepEqual(
+      ids.map((id) => id - ids[0]!),
+      Array.from({ length: 32 * 12 }, (_, index) => index),
+    );
+  });
+
   test('migrations are applied once, and a newer schema is refused', async (t) => {
     const storage = await open(t);
     assert.deepEqual(await migrate(storage, 0), []);
