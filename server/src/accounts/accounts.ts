@@ -142,12 +142,15 @@ const ON_CONFLICT = `on conflict (id) do update set
     .join(', ')},
   updated_at = case when excluded.updated_at > accounts.updated_at then excluded.updated_at else accounts.updated_at end`;
 
-/** Writes the accounts that a refresh found or changed, in one statement; `now` is the wire's `updated_at` of those that are live. */
-export async function writeAccounts(tx: Writer, owner: AccountOwner, accounts: readonly AccountRecord[], now: number): Promise<void> {
+/** `now`: the wire's `updated_at` of one that is live. */
+export type WrittenAccount = { owner: AccountOwner; account: AccountRecord; now: number };
+
+/** Writes accounts that refreshes found or changed, in one statement. */
+export async function writeAccounts(tx: Writer, accounts: readonly WrittenAccount[]): Promise<void> {
   await tx.insertMany(
     'accounts',
     COLUMNS,
-    accounts.map((account) => [
+    accounts.map(({ owner, account, now }) => [
       account.id,
       owner.itemId,
       owner.userUuid,

@@ -15,7 +15,7 @@ import type { AccountNote, RefreshRecord } from './record.ts';
 import { completesConnection, fingerprintOf, isAttended, type RefreshServices, type Run, statePlace } from './run.ts';
 import { type Settled, settledBefore, TOMBSTONES_MS } from './same-answer.ts';
 import type { CircuitChange } from './schedule/circuits.ts';
-import { rowsWritten, writePlan } from './write.ts';
+import { type PlanRows, rowsOfPlan, rowsWritten } from './write.ts';
 
 /** The full history follows the first data after this pause, so that the user's pages have what they wait for first. */
 const FULL_HISTORY_DELAY_MS = 2_000;
@@ -32,7 +32,7 @@ type Outcome = {
   /** Why the whole refresh failed; null where the bank answered. */
   failure: Omit<Failure, 'kind'> | null;
   /** Null where no account was looked at. */
-  write: ((tx: Writer, timestamps: readonly number[]) => Promise<void>) | null;
+  rowsAt: ((timestamps: readonly number[]) => PlanRows) | null;
   rows: number;
 };
 
@@ -65,7 +65,7 @@ export async function commitAnswer(services: RefreshServices, run: Run, answer: 
     keep: answer.keep,
     consentExpiresAt: answer.consentExpiresAt,
     failure: null,
-    write: (tx, timestamps) => writePlan(tx, owner, refresh.id, plan, rowIds, timestamps),
+    rowsAt: (timestamps) => rowsOfPlan(owner, refresh.id, plan, rowIds, timestamps),
     rows: rowsWritten(plan),
   });
 }
@@ -88,7 +88,7 @@ export async function commitFailure(services: RefreshServices, run: Run, failure
     drafts: [refreshed],
     fullRefreshWanted: item.fullRefreshWanted,
     failure,
-    write: null,
+    rowsAt: null,
     rows: 0,
   });
 }
@@ -199,9 +199,8 @@ async function endingOf(services: RefreshServices, run: Run, outcome: Outcome): 
       ? item.connectorState
       : await services.vault.seal(services.storage, item.dataKeyId, statePlace(item), JSON.stringify(outcome.keep));
 
-  const write = async (tx: Writer, timestamps: readonly number[]): Promise<void> => {
+  const write = async (tx: Writer): Promise<void> => {
     await Promise.all([
-      outcome.write?.(tx, timestamps),
       connector?.bank.input === 'files' && item.credentials !== null && forgetCredentials(tx, item.id, item.credentials),
       circuit !== null && pacing.writeCircuit(tx, circuit, now),
       followed &&
@@ -228,7 +227,7 @@ async function endingOf(services: RefreshServices, run: Run, outcome: Outcome): 
       refreshedAt: now,
       countsAsRefresh: !completesConnection(refresh),
     },
-    accountsRefreshed: outcome.write !== null,
+    rowsAt: outcome.rowsAt,
     write,
     rows: outcome.rows,
   };

@@ -48,7 +48,7 @@ function ending(refresh: Refresh, write: Ending['write'] = async () => {}): Endi
       ...{ connectorState: null, dueAt: START + itemId, schedule: '{}', consentExpiresAt: null, refreshedAt: START + 1 },
       countsAsRefresh: true,
     },
-    accountsRefreshed: true,
+    rowsAt: () => ({ accounts: [], transactions: [], changes: [] }),
     write,
     rows: 1,
   };

@@ -9,6 +9,7 @@ import { type RefreshedItem, updateRefreshedItems } from '../items/items.ts';
 import { type FinishedRefresh, finishRefreshes } from '../items/refreshes.ts';
 import type { Storage, Writer } from '../storage/storage.ts';
 import { createGroups, type Groups } from './groups.ts';
+import { type PlanRows, writeRows } from './write.ts';
 
 /** A run that has ended, ready to be written: nothing of it waits for anything but the database. */
 export type Ending = {
@@ -20,11 +21,11 @@ export type Ending = {
   /** Its events, in their order; `item.refreshed` is the last. */
   drafts: readonly EventDraft[];
   item: Omit<RefreshedItem, 'accountsUpdatedAt'>;
-  /** Whether its accounts were looked at: then they are as new as its last event. */
-  accountsRefreshed: boolean;
-  /** What it alone has to write, after its record and before its events; `rows` says about how much that is. */
-  write: (tx: Writer, timestamps: readonly number[]) => Promise<void>;
+  /** Null where its accounts were not looked at; else they are as new as its last event. `rows` says about how many these are. */
+  rowsAt: ((timestamps: readonly number[]) => PlanRows) | null;
   rows: number;
+  /** What it alone has to write, after its record and before its events. */
+  write: (tx: Writer) => Promise<void>;
 };
 
 /** Answers false where the run was fenced off (another worker has the refresh, or it was erased), and nothing was written. */
@@ -52,13 +53,14 @@ async function writeGroup(tx: Writer, group: readonly Ending[]): Promise<Readonl
   const stood = group.flatMap((ending, at) => (standing.has(ending.finished.id) ? [{ ...ending, timestamps: taken[at]! }] : []));
   if (stood.length === 0) return standing;
   await Promise.all([
-    ...stood.map(({ write, timestamps }) => write(tx, timestamps)),
+    writeRows(
+      tx,
+      stood.flatMap(({ rowsAt, timestamps }) => rowsAt?.(timestamps) ?? []),
+    ),
+    ...stood.map(({ write }) => write(tx)),
     updateRefreshedItems(
       tx,
-      stood.map(({ item, accountsRefreshed, timestamps }) => ({
-        ...item,
-        accountsUpdatedAt: accountsRefreshed ? timestamps.at(-1)! : null,
-      })),
+      stood.map(({ item, rowsAt, timestamps }) => ({ ...item, accountsUpdatedAt: rowsAt === null ? null : timestamps.at(-1)! })),
     ),
   ]);
   await appendAll(

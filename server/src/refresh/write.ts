@@ -1,7 +1,7 @@
-/** A plan becomes rows: inside the transaction that ends its refresh. */
-import { type AccountOwner, writeAccounts } from '../accounts/accounts.ts';
+/** A plan becomes rows, which are written inside the transaction that ends its refresh. */
+import { type AccountOwner, type WrittenAccount, writeAccounts } from '../accounts/accounts.ts';
 import type { Writer } from '../storage/storage.ts';
-import { type ChangeRecord, shownRow, writeChanges } from '../transactions/changes.ts';
+import { type ChangeRecord, shownRow, type WrittenChange, writeChanges } from '../transactions/changes.ts';
 import { cleanDescription } from '../transactions/describe.ts';
 import { type TransactionRecord, type WrittenTransaction, writeTransactions } from '../transactions/transactions.ts';
 import { reasonsOf } from './detection/reasons.ts';
@@ -9,29 +9,49 @@ import type { Plan, PlannedAccount } from './plan.ts';
 
 const UNCATEGORISED = 1;
 
-/**
- * Three statements at most, whatever has changed, sent together. `rowIds` are for the new rows, `timestamps` those of the
- * plan's events.
- */
-export async function writePlan(
-  tx: Writer,
+/** What refreshes write beside their records, items and events. */
+export type PlanRows = {
+  readonly accounts: readonly WrittenAccount[];
+  readonly transactions: readonly WrittenTransaction[];
+  readonly changes: readonly WrittenChange[];
+};
+
+/** `rowIds` are for the new rows, `timestamps` those of the plan's events. */
+export function rowsOfPlan(
   owner: AccountOwner,
   refreshId: string,
   plan: Plan,
   rowIds: readonly number[],
   timestamps: readonly number[],
-): Promise<void> {
-  const changed = plan.accounts.filter((account) => account.isNew || account.changed).map(({ record }) => record);
+): PlanRows {
   const numbered = numberedRows(plan, rowIds);
-  const changes = plan.accounts.flatMap((account) => changesOf(account, numbered));
+  const now = timestamps.at(-1)!;
+  return {
+    accounts: plan.accounts.flatMap(({ isNew, changed, record: account }) => (isNew || changed ? [{ owner, account, now }] : [])),
+    transactions: transactionsOf(owner.userUuid, plan, numbered, timestamps),
+    changes: plan.accounts.flatMap((account) => changesOf(account, numbered).map((change) => ({ refreshId, change }))),
+  };
+}
+
+/** Three statements at most, whatever has changed and in however many refreshes, sent together. */
+export async function writeRows(tx: Writer, ofPlans: readonly PlanRows[]): Promise<void> {
   await Promise.all([
-    changed.length > 0 && writeAccounts(tx, owner, changed, timestamps.at(-1)!),
-    writeTransactions(tx, owner.userUuid, rowsOf(plan, numbered, timestamps)),
-    changes.length > 0 && writeChanges(tx, refreshId, changes),
+    writeAccounts(
+      tx,
+      ofPlans.flatMap(({ accounts }) => accounts),
+    ),
+    writeTransactions(
+      tx,
+      ofPlans.flatMap(({ transactions }) => transactions),
+    ),
+    writeChanges(
+      tx,
+      ofPlans.flatMap(({ changes }) => changes),
+    ),
   ]);
 }
 
-/** About how many rows {@link writePlan} writes: each counted row has its reason beside it. */
+/** About how many rows {@link rowsOfPlan} makes: each counted row has its reason beside it. */
 export function rowsWritten({ accounts }: Plan): number {
   let rows = 0;
   for (const {
@@ -56,10 +76,11 @@ function numberedRows(plan: Plan, rowIds: readonly number[]): Numbered {
  * Rows that an event counts carry that event's timestamp, so that `updated?since=` its timestamp answers exactly them;
  * what is not counted (a hold, an id learned) keeps its own.
  */
-function rowsOf(plan: Plan, numbered: Numbered, timestamps: readonly number[]): WrittenTransaction[] {
+function transactionsOf(userUuid: string, plan: Plan, numbered: Numbered, timestamps: readonly number[]): WrittenTransaction[] {
   return plan.accounts.flatMap(({ record: { id: accountId }, event, rows }) => {
     const updatedAt = event === null ? null : timestamps[event]!;
     const born = rows.created.map(({ row, observation }) => ({
+      userUuid,
       accountId,
       record: { ...row, id: numbered.get(row)! },
       presentation: {
@@ -70,7 +91,7 @@ function rowsOf(plan: Plan, numbered: Numbered, timestamps: readonly number[]): 
       updatedAt: updatedAt ?? timestamps.at(-1)!,
     }));
     const changed = (records: readonly TransactionRecord[], at: number | null) =>
-      records.map((record) => ({ accountId, record, presentation: null, updatedAt: at }));
+      records.map((record) => ({ userUuid, accountId, record, presentation: null, updatedAt: at }));
     return [...born, ...changed(rows.counted, updatedAt), ...changed(rows.uncounted, null)];
   });
 }

@@ -57,14 +57,17 @@ export function shownRow({ status, amount, date, bookingDate, transactionDate, v
 
 const COLUMNS = ['refresh_id', 'account_id', 'n', 'transaction_id', 'kind', 'stage', 'evidence', 'row_before', 'row_after'] as const;
 
-/** One statement for a whole refresh. `changes` are in the order in which they are to be told, account by account. */
-export async function writeChanges(tx: Writer, refreshId: string, changes: readonly ChangeRecord[]): Promise<void> {
+export type WrittenChange = { refreshId: string; change: ChangeRecord };
+
+/** One statement. Changes of a refresh are in the order in which they are to be told, account by account. */
+export async function writeChanges(tx: Writer, changes: readonly WrittenChange[]): Promise<void> {
   let account = -1;
   let n = 0;
   await tx.insertMany(
     'changes',
     COLUMNS,
-    changes.map(({ accountId, transactionId, kind, stage, evidence, before, after }) => {
+    changes.map(({ refreshId, change: { accountId, transactionId, kind, stage, evidence, before, after } }) => {
+      // An account is of one item, and an item has one refresh at a time.
       n = accountId === account ? n + 1 : 1;
       account = accountId;
       const text = (row: ShownRow | null) => row && JSON.stringify(row);

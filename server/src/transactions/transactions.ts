@@ -135,6 +135,7 @@ function dateOr(shown: string | null, date: string): string | null {
 
 /** A row to write: one that is born has its presentation, one that exists keeps its own. */
 export type WrittenTransaction = {
+  userUuid: string;
   accountId: number;
   record: TransactionRecord;
   presentation: Presentation | null;
@@ -196,12 +197,12 @@ const ON_CONFLICT = `on conflict (id) do update set
 /** Placeholders for the columns of a row that exists: its own stand. */
 const EXISTING: Presentation = { cleanDescription: '', categoryId: 0, showClientSide: true };
 
-/** Writes every row of a refresh, new ones and changed ones alike, in one statement. */
-export async function writeTransactions(tx: Writer, userUuid: string, rows: readonly WrittenTransaction[]): Promise<void> {
+/** Writes rows of refreshes, new ones and changed ones alike, in one statement. */
+export async function writeTransactions(tx: Writer, rows: readonly WrittenTransaction[]): Promise<void> {
   await tx.insertMany(
     'transactions',
     COLUMNS,
-    rows.map(({ accountId, record, presentation, updatedAt }) => {
+    rows.map(({ userUuid, accountId, record, presentation, updatedAt }) => {
       const { cleanDescription, categoryId, showClientSide } = presentation ?? EXISTING;
       return [
         record.id,
