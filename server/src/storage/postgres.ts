@@ -48,6 +48,10 @@ export function openPostgres(url: string): Storage {
     engine: 'postgres',
     all: async <T>(query: Sql) => (await ask(query)).rows as T[],
     first: async <T>(query: Sql) => (await ask(query)).rows[0] as T | undefined,
+    tuples: async <T>(query: Sql) => {
+      counts.statements += 1;
+      return (await readers.query({ ...statement(query), rowMode: 'array' })).rows as T[];
+    },
     transaction: async (work, options = { durable: true }) => {
       for (let attempt = 1; ; attempt += 1) {
         const client = await pool.connect();

@@ -141,6 +141,7 @@ export function openSqlite(file: string, log: LogSync = createLogSync(`${file}-w
     engine: 'sqlite',
     all: async <T>(query: Sql) => shown(read(render(query, '?')).all<T>(query.values)),
     first: async <T>(query: Sql) => shown(read(render(query, '?')).first<T>(query.values)),
+    tuples: async <T>(query: Sql) => shown(read(render(query, '?')).tuples<T>(query.values)),
     transaction,
     alone: {
       first: (query) => transaction((tx) => tx.first(query)),
@@ -171,6 +172,7 @@ function connect(file: string, readOnly: boolean): DatabaseSync {
 }
 
 type Prepared = {
+  tuples<T>(values: readonly SqlValue[]): T[];
   all<T>(values: readonly SqlValue[]): T[];
   first<T>(values: readonly SqlValue[]): T | undefined;
   run(values: readonly SqlValue[]): number;
@@ -206,6 +208,7 @@ function prepare(database: DatabaseSync, text: string): Prepared {
     return row;
   };
   return {
+    tuples: <T>(values: readonly SqlValue[]) => statement.all(...values) as unknown as T[],
     all: <T>(values: readonly SqlValue[]) => (statement.all(...values) as unknown as SqlValue[][]).map(toRow) as T[],
     first: <T>(values: readonly SqlValue[]) => {
       const found = statement.get(...values) as unknown as SqlValue[] | undefined;

@@ -9,6 +9,11 @@ export interface Reader {
   first<T extends object = Row>(query: Sql): Promise<T | undefined>;
 }
 
+/** Rows as arrays, in the order of the statement's columns. Where there are hundreds, to make objects of them is a third of the work. */
+export interface TupleReader {
+  tuples<T extends readonly unknown[]>(query: Sql): Promise<T[]>;
+}
+
 /** Exists only inside {@link Storage.transaction}. */
 export interface Writer extends Reader {
   /** Rows changed. */
@@ -25,7 +30,7 @@ export interface Writer extends Reader {
   insertLast(table: string, columns: readonly string[], rows: readonly (readonly SqlValue[])[]): Promise<void>;
 }
 
-export interface Storage extends Reader {
+export interface Storage extends Reader, TupleReader {
   readonly engine: 'sqlite' | 'postgres';
   /**
    * Runs `work` in one transaction and answers after the commit. It must not wait for the network or a timer.
