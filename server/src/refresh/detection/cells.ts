@@ -31,17 +31,20 @@ export function bucketed(
   bucketOf: (entry: Stored | Fetched) => string,
   kindOf: (entry: Stored | Fetched) => string,
 ): Bucket[] {
-  const buckets = new Map<string, { readonly stored: Stored[]; readonly fetched: Fetched[] }>();
-  for (const entry of fetched) {
+  const keys = fetched.map(bucketOf);
+  // Made for what both sides have: where little is alike nearly all would be for nothing.
+  const buckets = new Map<string, { readonly stored: Stored[]; readonly fetched: Fetched[] } | null>();
+  for (const key of keys) buckets.set(key, null);
+  for (const entry of stored) {
     const key = bucketOf(entry);
     const bucket = buckets.get(key);
-    if (bucket === undefined) buckets.set(key, { stored: [], fetched: [entry] });
-    else bucket.fetched.push(entry);
+    if (bucket === null) buckets.set(key, { stored: [entry], fetched: [] });
+    else bucket?.stored.push(entry);
   }
-  for (const entry of stored) buckets.get(bucketOf(entry))?.stored.push(entry);
+  for (const [at, entry] of fetched.entries()) buckets.get(keys[at]!)?.fetched.push(entry);
   const found: Bucket[] = [];
   for (const bucket of buckets.values()) {
-    if (bucket.stored.length > 0) found.push({ stored: cellsOf(bucket.stored, kindOf), fetched: cellsOf(bucket.fetched, kindOf) });
+    if (bucket !== null) found.push({ stored: cellsOf(bucket.stored, kindOf), fetched: cellsOf(bucket.fetched, kindOf) });
   }
   return found;
 }

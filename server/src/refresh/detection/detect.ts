@@ -143,6 +143,7 @@ function creations(matching: Matching, progress: Progress): Change[] {
 
 /** An id belongs to one row: whoever carried an id that another row has now, or had before, loses it. */
 function withSingleOwners(changes: readonly Change[], { live, dead, settled, trust }: Matching): readonly Change[] {
+  if (live.length + dead.length + settled.length === 0) return changes;
   const owners = new Map<string, number>();
   for (const { before, after } of changes) {
     if (after.providerId !== null && after.providerId !== before?.providerId) owners.set(after.providerId, after.id);

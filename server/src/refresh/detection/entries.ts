@@ -222,6 +222,8 @@ export function merged(matching: Matching, { row }: Stored, { observation, date,
   return sameRow(row, after) ? row : after;
 }
 
+const NO_ALIASES: readonly string[] = [];
+
 export function created({ observation, date, dateSource, id }: Fetched, placeholder: number): StoredTransaction {
   return {
     id: placeholder,
@@ -237,7 +239,7 @@ export function created({ observation, date, dateSource, id }: Fetched, placehol
     counterpartyIban: observation.counterpartyIban ?? null,
     endToEndId: observation.endToEndId ?? null,
     providerId: id,
-    aliases: [],
+    aliases: NO_ALIASES,
     balanceAfter: observation.balanceAfter ?? null,
     missing: 0,
     missingAt: null,

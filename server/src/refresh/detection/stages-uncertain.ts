@@ -151,8 +151,11 @@ export function matchRelabelled(matching: Matching): void {
   const groups = new Map<string, { readonly stored: Stored[]; readonly fetched: Fetched[] }>();
   const groupOf = (entry: Stored | Fetched) => {
     const key = `${entry.day} ${amountKey(entry)}`;
-    const found = groups.get(key) ?? { stored: [], fetched: [] };
-    groups.set(key, found);
+    let found = groups.get(key);
+    if (found === undefined) {
+      found = { stored: [], fetched: [] };
+      groups.set(key, found);
+    }
     return found;
   };
   for (const entry of stored) groupOf(entry).stored.push(entry);
