@@ -1,7 +1,7 @@
 /** A million items beside a thousand: what finding the due ones costs, what refreshing costs, and how evenly a day's slots are spread. */
 import { DAY_MS } from '../../src/base/clock.ts';
 import type { RefreshServices } from '../../src/refresh/run.ts';
-import { dueItemsQuery } from '../../src/refresh/schedule/due.ts';
+import { DUE_BATCH as DUE, dueItemsQuery } from '../../src/refresh/schedule/due.ts';
 import { rulesFor } from '../../src/refresh/schedule/rules.ts';
 import { spreadOverDay } from '../../src/refresh/schedule/slots.ts';
 import { sql, sqlText } from '../../src/storage/sql.ts';
@@ -11,7 +11,6 @@ import { benchBank } from './bank.ts';
 import { APPLICATION, type Engine, FIRST_ITEM, itemsOf, oneRound, request, runAll, seed, servicesOf } from './place.ts';
 import { USUAL } from './rates.ts';
 
-const DUE = 100;
 const REFRESHED = 96;
 const ROUNDS = 5;
 const LOOKS = 200;
@@ -83,7 +82,7 @@ async function add(storage: Storage, first: number, last: number): Promise<void>
 
 async function look(storage: Storage): Promise<number> {
   const started = performance.now();
-  const rows = await storage.all(dueItemsQuery(NOW, DUE));
+  const rows = await storage.all(dueItemsQuery(NOW));
   const tookMs = performance.now() - started;
   if (rows.length !== DUE) throw new Error(`${rows.length} items were found due instead of ${DUE}`);
   return tookMs;

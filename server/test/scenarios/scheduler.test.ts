@@ -6,7 +6,7 @@ import type { Authentication, Connector, ObservedAccount } from '../../src/conne
 import { demoBankEntry } from '../../src/connectors/sandbox/demo-bank.ts';
 import { claimRefreshes } from '../../src/items/refreshes.ts';
 import { connectItem, refreshItem } from '../../src/refresh/connection.ts';
-import { DUE_BATCH, dueItemsQuery } from '../../src/refresh/schedule/due.ts';
+import { dueItemsQuery } from '../../src/refresh/schedule/due.ts';
 import { readItemSchedule } from '../../src/refresh/schedule/read.ts';
 import { advanceClock } from '../../src/refresh/test-clock.ts';
 import { type Sql, sql } from '../../src/storage/sql.ts';
@@ -301,7 +301,7 @@ eachEngine('the scheduler', (open, engine) => {
       ),
     );
     await storage.transaction((tx) => tx.run(engine === 'postgres' ? sql`analyze items` : sql`analyze`));
-    const plan = await planOf(storage, dueItemsQuery(START + 50_000, DUE_BATCH));
+    const plan = await planOf(storage, dueItemsQuery(START + 50_000));
     assert.match(plan, /items_due/);
     assert.doesNotMatch(plan, engine === 'postgres' ? /Seq Scan on items/ : /SCAN items|TEMP B-TREE/);
   });

@@ -11,7 +11,7 @@ import { type AtDue, decideAtDue } from './decide.ts';
 import { readBands, rulesFor } from './rules.ts';
 import { readState } from './state.ts';
 
-/** Items looked at in one transaction. */
+/** Items looked at in one transaction, as {@link dueItemsQuery} says. */
 export const DUE_BATCH = 100;
 /** Where a refresh is under way, or has just been asked for, its end says when the item is due again; this is for the one that never ends. */
 const UNDER_WAY_MS = 12 * 3_600_000;
@@ -27,20 +27,21 @@ type DueItem = { item: Item; dueAt: number; clockOffsetMs: number; domain: strin
 type DueRow = ItemRow & CircuitRow & { due_at: number; clock_offset_ms: number; environment: string; refresh_bands: string | null };
 
 /**
- * Oldest first, of one application or of all. The index on `due_at` holds the moments alone, so a million items cost what a
- * thousand do. The two values stand in queries of their own: with numbers to look at, PostgreSQL plans anew for them each
- * time, which among many items took as long as finding the due ones.
+ * One batch, oldest first, of one application or of all. The index on `due_at` holds the moments alone, so a million items cost
+ * what a thousand do. The moment stands in a query of its own: with a number to look at, PostgreSQL plans anew for it each time,
+ * which among many items took as long as finding the due ones. The limit ({@link DUE_BATCH}) is part of the text: one that
+ * PostgreSQL cannot see may be a tenth of a million, and it starts other processes to help.
  */
-export function dueItemsQuery(now: number, limit: number, applicationId?: string): Sql {
+export function dueItemsQuery(now: number, applicationId?: string): Sql {
   const scope = applicationId === undefined ? sql`` : sql`and items.application_id = ${applicationId}`;
   return sql`
     select items.*, applications.clock_offset_ms, applications.environment, applications.refresh_bands, ${CIRCUIT_COLUMNS}
     from items join applications on applications.id = items.application_id ${CIRCUIT_JOIN}
-    where items.due_at <= (select cast(${now} as bigint)) ${scope} order by items.due_at limit (select cast(${limit} as bigint))`;
+    where items.due_at <= (select cast(${now} as bigint)) ${scope} order by items.due_at limit 100`;
 }
 
 async function readDue(reader: Reader, now: number, applicationId?: string): Promise<DueItem[]> {
-  const rows = await reader.all<DueRow>(dueItemsQuery(now, DUE_BATCH, applicationId));
+  const rows = await reader.all<DueRow>(dueItemsQuery(now, applicationId));
   return rows.map((row) => ({
     item: itemFromRow(row),
     dueAt: row.due_at,
