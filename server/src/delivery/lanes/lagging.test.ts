@@ -215,6 +215,17 @@ suite('lagging', () => {
     putBack(lane, first);
     assert.equal(takeWrites(lane, 9)?.positions.length, 1);
   });
+
+  test('a start does not write the rows again that it has read', () => {
+    const { follower } = new Model();
+    const lane = createLane(0, 1, 9);
+    restore(follower, lane, { settled: 3, ahead: [[6, 7]] });
+    const lag = fallBehind(follower, lane, { drop: true });
+    assert.equal(takeWrites(lane, 9), null);
+    lag.read = 4;
+    lane.changed.add(lag);
+    assert.deepEqual(takeWrites(lane, 9)?.positions[0]?.position, { settled: 4, ahead: [[6, 7]] });
+  });
 });
 
 suite('book', () => {

@@ -76,13 +76,16 @@ function doneAbove(lane: Lane, seq: number, endpointId: string): number[] {
 }
 
 /** As a row tells it, after a start. What the lane knows to be done above its settled position is done for the lag too. */
-export function restore(follower: Follower, lane: Lane, { settled, ahead }: Position): void {
+export function restore(follower: Follower, lane: Lane, row: Position): void {
+  const { settled, ahead } = row;
   const lag = createLag(follower, lane);
   lag.read = settled;
   lag.skip = merge([...ahead, ...rangesOf(doneAbove(lane, settled, lag.endpointId))]);
   lag.closed = lag.skip.at(-1)?.[1] ?? settled;
   lag.keepUntil = ahead.at(-1)?.[1] ?? settled;
   lag.stored = true;
+  // Else a start would write all the rows again that it has just read.
+  lag.written = row;
   lag.following = false;
   lane.behind += 1;
 }
