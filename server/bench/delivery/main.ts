@@ -1,6 +1,7 @@
 /**
  * `npm run bench:delivery`: every figure of delivery beside its limit or its peer of the same run, on both engines.
- * `--short` takes two minutes with smaller sizes, `--json FILE` writes the main figures, `--engine sqlite|postgres` runs one.
+ * `--short` takes about a minute: smaller sizes, and no idle server, which `npm run bench` has. `--json FILE` writes the main
+ * figures, `--engine sqlite|postgres` runs one.
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -17,15 +18,15 @@ const SIZES = {
   full: {
     throughput: { rounds: 5, deliveries: 30_000 },
     latencySeconds: { 50: 20, 200: 20, 2000: 10 },
-    isolation: { pairs: 5, turnsEach: 4, secondsOfTurn: 2 },
+    isolation: { settlingSeconds: 6, pairs: 5, turnsEach: 5, warmUpSeconds: 1, secondsOfTurn: 2 },
     deadEvents: 1_000_000,
     history: { histories: [1_000_000, 10_000_000], endpoints: [10, 10_000], rounds: 5, deliveries: 5_000 },
   },
   short: {
     throughput: { rounds: 2, deliveries: 4_000 },
-    latencySeconds: { 50: 1, 200: 3, 2000: 1 },
-    isolation: { pairs: 3, turnsEach: 1, secondsOfTurn: 0.8 },
-    deadEvents: 4_000,
+    latencySeconds: { 50: 0.4, 200: 1.5, 2000: 0.8 },
+    isolation: { settlingSeconds: 1, pairs: 5, turnsEach: 1, warmUpSeconds: 0.8, secondsOfTurn: 0.5 },
+    deadEvents: 2_000,
     history: { histories: [60_000], endpoints: [], rounds: 3, deliveries: 1_000 },
   },
 } as const;
@@ -62,9 +63,16 @@ async function measure(engine: Engine): Promise<{ figures: Figure[]; main: Recor
     const isolation = await measureIsolation(engine, server, throughput.durablePerSecond, size.isolation);
     const dead = await fresh((place) => measureDeadEndpoint(place, size.deadEvents));
     const history = await measureHistory(engine, server, size.history);
-    const [, memory, statements] = await runIdleBench({ engine, short: flags.short });
+    const idle = flags.short ? null : await idleFigures(engine);
     return {
-      figures: [...throughput.figures, ...latency.figures, ...isolation.figures, ...dead.figures, ...history.figures, memory!, statements!],
+      figures: [
+        ...throughput.figures,
+        ...latency.figures,
+        ...isolation.figures,
+        ...dead.figures,
+        ...history.figures,
+        ...(idle === null ? [] : [idle.memory, idle.statements]),
+      ],
       main: {
         raw_per_s: throughput.rawPerSecond,
         durable_per_s: throughput.durablePerSecond,
@@ -83,11 +91,15 @@ async function measure(engine: Engine): Promise<{ figures: Figure[]; main: Recor
         bytes_per_event: dead.bytesPerEvent,
         cost_growth_events: size.history.histories.at(-1)!,
         cost_growth_10m: history.growth,
-        idle_mb: memory!.value,
-        idle_statements_per_s: statements!.value,
+        ...(idle === null ? {} : { idle_mb: idle.memory.value, idle_statements_per_s: idle.statements.value }),
       },
     };
   } finally {
     await server?.stop();
   }
+}
+
+async function idleFigures(engine: Engine): Promise<{ memory: Figure; statements: Figure }> {
+  const [, memory, statements] = await runIdleBench({ engine, short: false });
+  return { memory: memory!, statements: statements! };
 }
