@@ -17,6 +17,8 @@ import { createProgram } from '../../src/cli/program.ts';
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const KEY = 'Zt1c9mB0qkVxX3yQ8n5rLw2sHd7uJfGa';
 const root = mkdtempSync(join(tmpdir(), 'pontage-cli-'));
+/** That of the whole suite, where there is one: some fifty processes are started here, and compiling takes each half of its time. */
+const COMPILED = process.env.NODE_COMPILE_CACHE ?? join(root, 'compiled');
 after(() => rmSync(root, { recursive: true, force: true, maxRetries: 5 }));
 
 type Environment = Record<string, string>;
@@ -25,7 +27,7 @@ type Ended = { code: number | null; stdout: string; stderr: string };
 function start(args: readonly string[], environment: Environment): ChildProcess {
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:PONTAGE_|DATABASE_URL$|NODE_TEST)/.test(name)));
   return spawn(process.execPath, [MAIN, ...args], {
-    env: { ...inherited, NODE_COMPILE_CACHE: join(root, 'compiled'), ...environment },
+    env: { ...inherited, NODE_COMPILE_CACHE: COMPILED, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
 }

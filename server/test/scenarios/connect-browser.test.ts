@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before, suite, test } from 'node:test';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { createApplication } from '../../src/access/applications.ts';
 import { createConnectSession, type NewConnectSession } from '../../src/access/connect_sessions.ts';
@@ -124,129 +124,132 @@ async function tabTo(page: Page, name: RegExp): Promise<void> {
   assert.fail(`Tab never reaches ${name}`);
 }
 
-test('by keyboard alone: search, choose, sign in, watch, and back to the application', async () => {
-  const { page, complaints, close } = await open({});
-  await page.goto(await link());
-  await heading(page, 'Connect your bank');
-  await inspect(page, 'start');
-  await tabTo(page, /^Continue$/);
-  await page.keyboard.press('Enter');
-  await heading(page, 'Choose your bank');
-  await inspect(page, 'banks');
-  await tabTo(page, /^Search for a bank$/);
-  await page.keyboard.type('demo');
-  await page.keyboard.press('Enter');
-  await page.getByText('1 bank for “demo”').waitFor();
-  await inspect(page, 'banks-found');
-  await tabTo(page, /^Demo bank/);
-  await page.keyboard.press('Enter');
-  await heading(page, 'Sign in to Demo bank');
-  await inspect(page, 'credentials');
-  await tabTo(page, /^Identifiant$/);
-  await page.keyboard.type('success');
-  await page.keyboard.press('Tab');
-  await page.keyboard.type('any password');
-  await page.keyboard.press('Enter');
-  await heading(page, 'Connecting to Demo bank');
-  await inspect(page, 'synchronizing');
-  await heading(page, 'You are connected');
-  await inspect(page, 'success');
-  await tabTo(page, /^Continue to Exemple Budget$/);
-  await page.keyboard.press('Enter');
-  await heading(page, 'Back in the application');
-  const back = new URL(page.url());
-  assert.deepEqual([...back.searchParams.keys()], ['item_id', 'user_uuid', 'success', 'source', 'context']);
-  assert.equal(back.searchParams.get('success'), 'true');
-  assert.equal(back.searchParams.get('context'), 'a context');
-  assert.deepEqual(complaints, []);
-  await close();
-});
+/** At once: each waits for its own bank most of the time. */
+suite('Connect in a browser', { concurrency: true }, () => {
+  test('by keyboard alone: search, choose, sign in, watch, and back to the application', async () => {
+    const { page, complaints, close } = await open({});
+    await page.goto(await link());
+    await heading(page, 'Connect your bank');
+    await inspect(page, 'start');
+    await tabTo(page, /^Continue$/);
+    await page.keyboard.press('Enter');
+    await heading(page, 'Choose your bank');
+    await inspect(page, 'banks');
+    await tabTo(page, /^Search for a bank$/);
+    await page.keyboard.type('demo');
+    await page.keyboard.press('Enter');
+    await page.getByText('1 bank for “demo”').waitFor();
+    await inspect(page, 'banks-found');
+    await tabTo(page, /^Demo bank/);
+    await page.keyboard.press('Enter');
+    await heading(page, 'Sign in to Demo bank');
+    await inspect(page, 'credentials');
+    await tabTo(page, /^Identifiant$/);
+    await page.keyboard.type('success');
+    await page.keyboard.press('Tab');
+    await page.keyboard.type('any password');
+    await page.keyboard.press('Enter');
+    await heading(page, 'Connecting to Demo bank');
+    await inspect(page, 'synchronizing');
+    await heading(page, 'You are connected');
+    await inspect(page, 'success');
+    await tabTo(page, /^Continue to Exemple Budget$/);
+    await page.keyboard.press('Enter');
+    await heading(page, 'Back in the application');
+    const back = new URL(page.url());
+    assert.deepEqual([...back.searchParams.keys()], ['item_id', 'user_uuid', 'success', 'source', 'context']);
+    assert.equal(back.searchParams.get('success'), 'true');
+    assert.equal(back.searchParams.get('context'), 'a context');
+    assert.deepEqual(complaints, []);
+    await close();
+  });
 
-test('without JavaScript, in French: a refusal corrected, a code, an approval', async () => {
-  const { page, complaints, close } = await open({ javaScriptEnabled: false, locale: 'fr-FR' });
-  await page.goto(await link());
-  await page.locator('form[method=post] button').click();
-  await page.getByRole('button', { name: /^Demo bank/ }).click();
-  await page.getByLabel('Identifiant').fill('402_WRONG_PWD.otp_fail');
-  await page.getByLabel('Mot de passe').fill('faux');
-  await page.getByRole('button', { name: 'Ajouter votre compte' }).click();
-  await page.getByText('n’a pas accepté ce mot de passe').waitFor();
-  await page.getByLabel('Identifiant').fill('otp');
-  await page.getByLabel('Mot de passe').fill('juste');
-  await page.getByRole('button', { name: 'Ajouter votre compte' }).click();
-  await page.getByLabel('Code reçu par SMS').fill('123456');
-  await page.locator('form[method=post] button').click();
-  await page.getByRole('link', { name: 'Exemple Budget' }).and(page.locator('.button')).waitFor();
-  assert.equal(await page.locator('html').getAttribute('lang'), 'fr');
-  assert.deepEqual(complaints, []);
-  await close();
-});
-
-test('every other page fits a phone and breaks no policy', async () => {
-  const { page, complaints, close } = await open({});
-  const walk = async (login: string, name: string, options: { title: string; language?: 'fr' }) => {
-    await page.context().clearCookies();
-    await page.goto(`${await link({ bankId: 574 })}${options.language ? `?language=${options.language}` : ''}`);
+  test('without JavaScript, in French: a refusal corrected, a code, an approval', async () => {
+    const { page, complaints, close } = await open({ javaScriptEnabled: false, locale: 'fr-FR' });
+    await page.goto(await link());
     await page.locator('form[method=post] button').click();
-    await page.locator('input[type=text]').fill(login);
-    await page.locator('input[type=password]').fill('any');
+    await page.getByRole('button', { name: /^Demo bank/ }).click();
+    await page.getByLabel('Identifiant').fill('402_WRONG_PWD.otp_fail');
+    await page.getByLabel('Mot de passe').fill('faux');
+    await page.getByRole('button', { name: 'Ajouter votre compte' }).click();
+    await page.getByText('n’a pas accepté ce mot de passe').waitFor();
+    await page.getByLabel('Identifiant').fill('otp');
+    await page.getByLabel('Mot de passe').fill('juste');
+    await page.getByRole('button', { name: 'Ajouter votre compte' }).click();
+    await page.getByLabel('Code reçu par SMS').fill('123456');
+    await page.locator('form[method=post] button').click();
+    await page.getByRole('link', { name: 'Exemple Budget' }).and(page.locator('.button')).waitFor();
+    assert.equal(await page.locator('html').getAttribute('lang'), 'fr');
+    assert.deepEqual(complaints, []);
+    await close();
+  });
+
+  test('every other page fits a phone and breaks no policy', async () => {
+    const { page, complaints, close } = await open({});
+    const walk = async (login: string, name: string, options: { title: string; language?: 'fr' }) => {
+      await page.context().clearCookies();
+      await page.goto(`${await link({ bankId: 574 })}${options.language ? `?language=${options.language}` : ''}`);
+      await page.locator('form[method=post] button').click();
+      await page.locator('input[type=text]').fill(login);
+      await page.locator('input[type=password]').fill('any');
+      await page.locator('button.button-primary').click();
+      await heading(page, options.title);
+      if (name === 'credentials-wrong') await page.getByText('did not accept').waitFor();
+      await inspect(page, name);
+    };
+    await walk('402', 'credentials-wrong', { title: 'Sign in to Demo bank' });
+    await walk('1003', 'failure', { title: 'Demo bank could not be connected' });
+    await walk('1005_CLOSED_ACCOUNT', 'failure-final', { title: 'Demo bank could not be connected' });
+    await walk('app2app', 'approve', { title: 'Approve in your banking app' });
+    await walk('otp', 'otp-fr', { title: 'Saisissez votre code', language: 'fr' });
+    await walk('otp_fail', 'otp', { title: 'Enter your code' });
+    await page.getByRole('textbox').fill('000000');
     await page.locator('button.button-primary').click();
-    await heading(page, options.title);
-    if (name === 'credentials-wrong') await page.getByText('did not accept').waitFor();
-    await inspect(page, name);
-  };
-  await walk('402', 'credentials-wrong', { title: 'Sign in to Demo bank' });
-  await walk('1003', 'failure', { title: 'Demo bank could not be connected' });
-  await walk('1005_CLOSED_ACCOUNT', 'failure-final', { title: 'Demo bank could not be connected' });
-  await walk('app2app', 'approve', { title: 'Approve in your banking app' });
-  await walk('otp', 'otp-fr', { title: 'Saisissez votre code', language: 'fr' });
-  await walk('otp_fail', 'otp', { title: 'Enter your code' });
-  await page.getByRole('textbox').fill('000000');
-  await page.locator('button.button-primary').click();
-  await page.getByText('This code was not accepted').waitFor();
-  await inspect(page, 'otp-wrong');
-  assert.deepEqual(complaints, []);
+    await page.getByText('This code was not accepted').waitFor();
+    await inspect(page, 'otp-wrong');
+    assert.deepEqual(complaints, []);
 
-  await page.goto(`${running.localUrl}/connect/session/unknown`);
-  await heading(page, 'This session has ended');
-  await inspect(page, 'ended');
-  const own = await link();
-  await page.goto(own);
-  await page.goto(`${own}/nothing`);
-  await inspect(page, 'not-found');
-  assert.ok(
-    complaints.every((complaint) => /404/.test(complaint)),
-    complaints.join('\n'),
-  );
-  await close();
-});
+    await page.goto(`${running.localUrl}/connect/session/unknown`);
+    await heading(page, 'This session has ended');
+    await inspect(page, 'ended');
+    const own = await link();
+    await page.goto(own);
+    await page.goto(`${own}/nothing`);
+    await inspect(page, 'not-found');
+    assert.ok(
+      complaints.every((complaint) => /404/.test(complaint)),
+      complaints.join('\n'),
+    );
+    await close();
+  });
 
-test('statement files: one of the wrong kind is told by name, good ones are connected', async () => {
-  const { page, complaints, close } = await open({ javaScriptEnabled: false });
-  await page.goto(await link());
-  await page.locator('form[method=post] button').click();
-  await page.getByRole('button', { name: /^Statement files/ }).click();
-  await heading(page, 'Upload your bank statements');
-  await inspectStill(page, 'files');
-  await page.locator('input[type=file]').setInputFiles([
-    { name: 'holiday.jpg', mimeType: 'image/jpeg', buffer: Buffer.from([0xff, 0xd8, 0xff, 0xe0]) },
-    { name: 'checking.ofx', mimeType: 'application/x-ofx', buffer: readFileSync(join(SAMPLES, 'ofx/checking.ofx')) },
-  ]);
-  await page.getByRole('button', { name: 'Add your account' }).click();
-  await page.getByText('holiday.jpg').waitFor();
-  await inspectStill(page, 'files-wrong');
-  assert.deepEqual(
-    complaints.splice(0).filter((complaint) => !complaint.includes('422')),
-    [],
-  );
-  const items = await running.services.storage.all(sql`select id from items where bank_id = 9001`);
-  assert.deepEqual(items, [], 'nothing is kept of an upload with a problem');
-  await page.locator('input[type=file]').setInputFiles([join(SAMPLES, 'ofx/checking.ofx'), join(SAMPLES, 'camt/camt053.v4.xml')]);
-  await page.getByRole('button', { name: 'Add your account' }).click();
-  await heading(page, 'You are connected');
-  await inspectStill(page, 'files-success');
-  assert.deepEqual(complaints, []);
-  await close();
+  test('statement files: one of the wrong kind is told by name, good ones are connected', async () => {
+    const { page, complaints, close } = await open({ javaScriptEnabled: false });
+    await page.goto(await link());
+    await page.locator('form[method=post] button').click();
+    await page.getByRole('button', { name: /^Statement files/ }).click();
+    await heading(page, 'Upload your bank statements');
+    await inspectStill(page, 'files');
+    await page.locator('input[type=file]').setInputFiles([
+      { name: 'holiday.jpg', mimeType: 'image/jpeg', buffer: Buffer.from([0xff, 0xd8, 0xff, 0xe0]) },
+      { name: 'checking.ofx', mimeType: 'application/x-ofx', buffer: readFileSync(join(SAMPLES, 'ofx/checking.ofx')) },
+    ]);
+    await page.getByRole('button', { name: 'Add your account' }).click();
+    await page.getByText('holiday.jpg').waitFor();
+    await inspectStill(page, 'files-wrong');
+    assert.deepEqual(
+      complaints.splice(0).filter((complaint) => !complaint.includes('422')),
+      [],
+    );
+    const items = await running.services.storage.all(sql`select id from items where bank_id = 9001`);
+    assert.deepEqual(items, [], 'nothing is kept of an upload with a problem');
+    await page.locator('input[type=file]').setInputFiles([join(SAMPLES, 'ofx/checking.ofx'), join(SAMPLES, 'camt/camt053.v4.xml')]);
+    await page.getByRole('button', { name: 'Add your account' }).click();
+    await heading(page, 'You are connected');
+    await inspectStill(page, 'files-success');
+    assert.deepEqual(complaints, []);
+    await close();
+  });
 });
 
 /** Pictures of a page in a browser that runs no scripts, ours neither. */
