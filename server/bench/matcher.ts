@@ -85,7 +85,7 @@ function run({ stored, shown, trust }: Case): Outcome {
     coverage: { ...coverage, windows: [{ from: '1990-01-01', to: '2026-03-20' }] },
     balance: null,
   };
-  const account = { accountType: 'checking', balance: { current: null }, breaker: null, fullRefresh: false } as const;
+  const account = { accountType: 'checking', balance: { current: null }, breaker: null, fullRefresh: false, windowFrom: null } as const;
   return detect({ stored, batches: [batch], trust, now: NOW, ...account });
 }
 

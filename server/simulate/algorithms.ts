@@ -45,7 +45,8 @@ export function ours(): Ours {
     },
     take: (batch, now, full) => {
       const stored = compared(rows.values(), full ? null : batch.coverage.windows[0]!.from, now);
-      const outcome = detect({ stored, batches: [batch], accountType: 'checking', fullRefresh: full, now, ...memory });
+      const windowFrom = full ? null : (last?.outcome.nextWindowFrom ?? null);
+      const outcome = detect({ stored, batches: [batch], accountType: 'checking', fullRefresh: full, windowFrom, now, ...memory });
       memory = { trust: outcome.trust, balance: { current: outcome.balance }, breaker: outcome.breaker };
       for (const { after } of outcome.updated) rows.set(after.id, after);
       for (const { row } of [...outcome.deleted, ...outcome.held]) rows.set(row.id, row);

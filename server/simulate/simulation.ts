@@ -42,6 +42,7 @@ const FIRST_DAY = 20_454;
 const HOUR_MS = 3_600_000;
 /** After the last payment: holds book, labels drift, rows dated to the end of the month come into the window. */
 const QUIET_DAYS = 40;
+/** Turns: once a week, as the scheduler does. */
 const FULL_EVERY = 14;
 /** Bad answers begin when there is a history to lose. */
 const CALM_HOURS = 10 * 24;

@@ -17,6 +17,8 @@ export type BankAccess = {
   callsKeptForRequests: number;
   /** Whether calls with the user present count too. PSD2 counts only those without. */
   countsAttended: boolean;
+  /** After so many days the next refresh looks at the whole history again; null where the bank does not take that well. */
+  fullRefreshDays: number | null;
   /** Logins without the user in any 24 h; null for no limit. Those with the user count, but are never refused. */
   loginsPerDay: number | null;
 };
@@ -35,6 +37,8 @@ export const DEFAULT_ACCESS: BankAccess = {
   callsPerDay: 4,
   callsKeptForRequests: 1,
   countsAttended: false,
+  // What is booked weeks late, under a date that no window reaches any more, is found then.
+  fullRefreshDays: 7,
   // Far above two refreshes, their retries and some requests; far below what a bank takes for an attack.
   loginsPerDay: 12,
 };

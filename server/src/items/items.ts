@@ -91,7 +91,10 @@ export async function insertItem(tx: Writer, item: NewItem): Promise<void> {
             ${item.credentialsExpireAt}, ${item.createdAt})`);
 }
 
-/** New credentials of an item that exists; they expire like those of a first connection until one refresh has succeeded. */
+/**
+ * New credentials of an item that exists; they expire like those of a first connection until one refresh has succeeded. What
+ * they show may be more than before: the whole history is looked at again.
+ */
 export async function replaceCredentials(
   tx: Writer,
   itemId: number,
@@ -101,7 +104,7 @@ export async function replaceCredentials(
 ): Promise<void> {
   await tx.run(sql`
     update items set credentials = ${sealed}, status = ${connectedOnce ? JUST_EDITED : JUST_ADDED}, status_code_info = null,
-      credentials_expire_at = ${connectedOnce ? null : expireAt}
+      credentials_expire_at = ${connectedOnce ? null : expireAt}, full_refresh_wanted = ${connectedOnce ? 1 : 0}
     where id = ${itemId}`);
 }
 
@@ -110,7 +113,8 @@ export type RefreshedItem = {
   id: number;
   status: number;
   statusCodeInfo: string | null;
-  succeeded: boolean;
+  /** The credentials have let us in, and an account was shown. */
+  connected: boolean;
   historyComplete: boolean;
   fullRefreshWanted: boolean;
   connectorState: string | null;
@@ -128,7 +132,7 @@ const refreshedTable = sqlTable({
   item_id: 'bigint',
   new_status: 'bigint',
   new_info: 'text',
-  succeeded: 'bigint',
+  connected: 'bigint',
   complete: 'bigint',
   full_wanted: 'bigint',
   new_state: 'text',
@@ -146,7 +150,7 @@ export async function updateRefreshedItems(tx: Writer, items: readonly Refreshed
       item_id: item.id,
       new_status: item.status,
       new_info: item.statusCodeInfo,
-      succeeded: item.succeeded ? 1 : 0,
+      connected: item.connected ? 1 : 0,
       complete: item.historyComplete ? 1 : 0,
       full_wanted: item.fullRefreshWanted ? 1 : 0,
       new_state: item.connectorState,
@@ -160,14 +164,19 @@ export async function updateRefreshedItems(tx: Writer, items: readonly Refreshed
   );
   await tx.run(sql`
     update items set status = new_status, status_code_info = new_info,
-      connected_once = case when succeeded = 1 then 1 else connected_once end,
-      credentials_expire_at = case when succeeded = 1 then null else credentials_expire_at end,
+      connected_once = case when connected = 1 then 1 else connected_once end,
+      credentials_expire_at = case when connected = 1 then null else credentials_expire_at end,
       history_complete = case when complete = 1 then 1 else history_complete end,
       full_refresh_wanted = full_wanted, connector_state = new_state, refresh_count = refresh_count + counted,
       last_refreshed_at = refreshed_at, schedule = new_schedule, consent_expires_at = consent_until,
       due_at = next_due_at - (select clock_offset_ms from applications where applications.id = items.application_id),
       accounts_updated_at = coalesce(accounts_at, accounts_updated_at)
     from ${refreshed} as refreshed where id = item_id`);
+}
+
+/** The user has been at the bank again: the refresh after this visit looks at the whole history. */
+export async function wantFullRefresh(tx: Writer, itemId: number): Promise<void> {
+  await tx.run(sql`update items set full_refresh_wanted = 1 where id = ${itemId}`);
 }
 
 /** Uploaded files are read once: what a refresh read (`sealed`) is not kept; newer files that came meanwhile are. */

@@ -36,9 +36,11 @@ export type FetchedAccount = {
   asked: { phase: 'recent' | 'full' | 'incremental'; from: CalendarDate | null };
   answer: { kind: 'fetched'; batches: readonly Batch[] } | { kind: 'spared' } | Failure;
 };
+/** What a login that succeeded brought: it stands, whatever fails after it. */
+export type LoginOutcome = { keep?: Json | undefined; consentExpiresAt?: number | null | undefined };
 export type BankAnswer =
   | Extract<Authentication, { kind: 'challenge' }>
-  | Failure
+  | (Failure & LoginOutcome)
   | {
       kind: 'answered';
       keep: Json | undefined;
@@ -78,7 +80,7 @@ export async function askBank(conversation: Conversation): Promise<BankAnswer> {
     return answered;
   });
   if (login.kind !== 'authenticated') return login;
-  const { session } = login;
+  const { session, keep, consentExpiresAt } = login;
   await conversation.onProgress(0, null);
 
   const list = await ask(LIST_ACCOUNTS_LIMIT_MS, async (limit) => {
@@ -87,8 +89,8 @@ export async function askBank(conversation: Conversation): Promise<BankAnswer> {
     else checkAccounts(answered);
     return answered;
   });
-  if (list.kind === 'failed') return list;
-  if (list.accounts.length > ACCOUNTS_MAX) return CRASHED;
+  if (list.kind === 'failed') return { ...list, keep, consentExpiresAt };
+  if (list.accounts.length > ACCOUNTS_MAX) return { ...CRASHED, keep, consentExpiresAt };
   const accounts = withoutRepetitions(withStorableNames(list.accounts));
   await conversation.onProgress(0, accounts.length);
 
@@ -110,11 +112,10 @@ export async function askBank(conversation: Conversation): Promise<BankAnswer> {
       checkBatches(answered.batches);
       return { kind: 'fetched', batches: withStorableTexts(answered.batches) };
     });
-    if (answer.kind === 'failed' && endsRefresh(answer)) return answer;
+    if (answer.kind === 'failed' && endsRefresh(answer)) return { ...answer, keep, consentExpiresAt };
     fetched.push({ account, asked: { phase, from }, answer });
     await conversation.onProgress(fetched.length, accounts.length);
   }
-  const { keep, consentExpiresAt } = login;
   return { kind: 'answered', keep, consentExpiresAt, listComplete: list.complete, accounts: fetched };
 }
 

@@ -6,7 +6,7 @@ import { forgetCredentials } from '../items/items.ts';
 import { type FinishedRefresh, requestRefresh } from '../items/refreshes.ts';
 import type { Writer } from '../storage/storage.ts';
 import { rowsToCompare } from '../transactions/transactions.ts';
-import type { BankAnswer, FetchedAccount } from './bank.ts';
+import type { BankAnswer, FetchedAccount, LoginOutcome } from './bank.ts';
 import type { AccountOutcome } from './detection/accounts.ts';
 import { DAYS_BEFORE_WINDOW } from './detection/window.ts';
 import type { Ending } from './endings.ts';
@@ -25,9 +25,11 @@ type Answered = Extract<BankAnswer, { kind: 'answered' }>;
 type Outcome = {
   finished: Omit<FinishedRefresh, 'id' | 'epoch' | 'traceparent' | 'finishedAt'>;
   drafts: readonly EventDraft[];
+  /** The bank let us in and showed an account: the credentials are good, whatever another account said. */
+  connected: boolean;
   fullRefreshWanted: boolean;
+  /** Both absent: as they were. */
   keep?: Json | undefined;
-  /** Absent: as it was. */
   consentExpiresAt?: number | null | undefined;
   /** Why the whole refresh failed; null where the bank answered. */
   failure: Omit<Failure, 'kind'> | null;
@@ -50,9 +52,10 @@ export async function commitAnswer(services: RefreshServices, run: Run, answer: 
   const rowIds = await services.counters.reserve('transactions', born);
   const list = { complete: answer.listComplete, accounts: plan.total, anomaly: plan.anomaly };
   const owner = { itemId: item.id, userUuid: item.userUuid, bankId: item.bankId, touchedAt: run.accountsUpdatedAt };
+  const finished = plan.status === 0 || plan.status === 1009;
   await finish(services, run, {
     finished: {
-      state: plan.status === 0 || plan.status === 1009 ? 'finished' : 'finished_error',
+      state: finished ? 'finished' : 'finished_error',
       status: plan.status,
       statusCodeInfo: plan.statusCodeInfo,
       fullRefresh: plan.fullRefresh,
@@ -61,7 +64,9 @@ export async function commitAnswer(services: RefreshServices, run: Run, answer: 
       record: recordOf(run, list, notesOf(plan)),
     },
     drafts: plan.drafts,
-    fullRefreshWanted: plan.fullRefreshWanted,
+    connected: finished || plan.refreshed > 0,
+    // Owed until a full one has answered.
+    fullRefreshWanted: plan.fullRefreshWanted || (refresh.phase !== 'full' && item.fullRefreshWanted),
     keep: answer.keep,
     consentExpiresAt: answer.consentExpiresAt,
     failure: null,
@@ -70,9 +75,9 @@ export async function commitAnswer(services: RefreshServices, run: Run, answer: 
   });
 }
 
-export async function commitFailure(services: RefreshServices, run: Run, failure: Omit<Failure, 'kind'>): Promise<void> {
+export async function commitFailure(services: RefreshServices, run: Run, failure: Omit<Failure, 'kind'> & LoginOutcome): Promise<void> {
   const { item } = run;
-  const { status, info } = failure;
+  const { status, info, keep, consentExpiresAt } = failure;
   const owner = { itemId: item.id, userUuid: item.userUuid };
   const refreshed: EventDraft = { type: 'item.refreshed', ...owner, fullRefresh: false, statusCode: status, statusCodeInfo: info };
   await finish(services, run, {
@@ -86,7 +91,10 @@ export async function commitFailure(services: RefreshServices, run: Run, failure
       record: recordOf(run, null, []),
     },
     drafts: [refreshed],
+    connected: false,
     fullRefreshWanted: item.fullRefreshWanted,
+    keep,
+    consentExpiresAt,
     failure,
     rowsAt: null,
     rows: 0,
@@ -179,14 +187,17 @@ async function endingOf(services: RefreshServices, run: Run, outcome: Outcome): 
   // Banks take their time: events and rows carry the moment of the commit, so that who asks for changes since then misses none.
   const now = realNow + run.clockOffsetMs;
   const finished = { ...outcome.finished, id: refresh.id, epoch: refresh.epoch, traceparent: run.traceparent, finishedAt: now };
-  const succeeded = finished.state === 'finished';
-  const followed = succeeded && refresh.phase === 'recent' && !finished.fullRefresh;
-  const consentExpiresAt = succeeded && outcome.consentExpiresAt !== undefined ? outcome.consentExpiresAt : item.consentExpiresAt;
-  const { dueAt, schedule, circuit } = await pacing.end(
+  const { connected } = outcome;
+  // The full history after the first data, and after a renewed consent, which may show more than the old one.
+  const historyOwed = refresh.phase === 'recent' || (refresh.cause === 'connect' && refresh.phase !== 'full' && item.fullRefreshWanted);
+  const followed = connected && historyOwed && !finished.fullRefresh;
+  const consentExpiresAt = outcome.consentExpiresAt !== undefined ? outcome.consentExpiresAt : item.consentExpiresAt;
+  const { dueAt, schedule, circuit, fullRefreshDue } = await pacing.end(
     {
       status: finished.status as StatusCode,
       failedWhole: outcome.failure !== null,
-      connectedOnce: succeeded || item.connectedOnce,
+      full: outcome.failure === null && refresh.phase === 'full',
+      connectedOnce: connected || item.connectedOnce,
       retryAfterMs: outcome.failure?.retryAfterMs ?? null,
       consentExpiresAt,
     },
@@ -217,9 +228,9 @@ async function endingOf(services: RefreshServices, run: Run, outcome: Outcome): 
       id: item.id,
       status: finished.status,
       statusCodeInfo: finished.statusCodeInfo,
-      succeeded,
+      connected,
       historyComplete: item.historyComplete || finished.fullRefresh,
-      fullRefreshWanted: outcome.fullRefreshWanted,
+      fullRefreshWanted: outcome.fullRefreshWanted || fullRefreshDue,
       connectorState,
       dueAt,
       schedule,

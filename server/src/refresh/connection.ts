@@ -2,7 +2,7 @@
 import { HOUR_MS } from '../base/clock.ts';
 import type { Credentials } from '../connectors/connector.ts';
 import { appendEvents, takeTimestamps } from '../events/append.ts';
-import { findItem, insertItem, replaceCredentials } from '../items/items.ts';
+import { findItem, insertItem, replaceCredentials, wantFullRefresh } from '../items/items.ts';
 import { answerChallenge, requestRefresh } from '../items/refreshes.ts';
 import { sql } from '../storage/sql.ts';
 import type { Writer } from '../storage/storage.ts';
@@ -94,7 +94,9 @@ export async function refreshItem(
     await tx.first(sql`select id from items where id = ${itemId}${storage.forUpdate}`);
     const item = await findItem(tx, itemId);
     if (!item) return null;
-    const phase = !item.connectedOnce ? 'recent' : item.fullRefreshWanted ? 'full' : 'incremental';
+    // A user who waits sees what is new at once; the whole history follows.
+    if (item.connectedOnce && cause === 'connect') await wantFullRefresh(tx, itemId);
+    const phase = !item.connectedOnce ? 'recent' : item.fullRefreshWanted && cause !== 'connect' ? 'full' : 'incremental';
     const { id: refreshId } = await requestRefresh(tx, { item, cause, phase, startedAt: now + clockOffsetMs, runAt: now });
     return { refreshId };
   });

@@ -1,6 +1,6 @@
 /** One account of a plan: what its answer means for its rows and for itself. Pure. */
 import type { AccountRecord } from '../accounts/accounts.ts';
-import type { ObservedAccount, StatusCode } from '../connectors/connector.ts';
+import type { Batch, ObservedAccount, StatusCode } from '../connectors/connector.ts';
 import { defaultInfo } from '../connectors/statuses.ts';
 import type { FetchedAccount } from './bank.ts';
 import { detect } from './detection/detect.ts';
@@ -29,7 +29,7 @@ export function planAccount(input: PlanInput, fetched: FetchedAccount, found: Fo
   const rows = input.rows.get(base.id) ?? [];
   const again = input.settled.get(base.id) ?? null;
   const compared = { account: base, batches, since: input.since.get(base.id) ?? null, now: input.now };
-  const outcome = again ? nothingAgain(base, again, batches[0]!.balance) : outcomeOf(input, base, observed, answer);
+  const outcome = again ? nothingAgain(base, again, batches[0]!.balance) : outcomeOf(input, base, fetched, answer);
   const settled = again ? base.settled : settle(compared, input.refreshId, rows, outcome);
   const status = accountStatus(base.status, outcome);
   const record: AccountRecord = {
@@ -39,7 +39,7 @@ export function planAccount(input: PlanInput, fetched: FetchedAccount, found: Fo
     statusCodeInfo: defaultInfo(status),
     trust: JSON.stringify(outcome.trust),
     breaker: outcome.breaker && JSON.stringify(outcome.breaker),
-    nextWindowFrom: outcome.nextWindowFrom,
+    nextWindowFrom: historyOwed(asked.phase, base, batches) ? null : outcome.nextWindowFrom,
     historyComplete: base.historyComplete || batches.every(({ coverage }) => coverage.historyComplete),
     settled: typeof settled === 'string' || settled === null ? settled : JSON.stringify(settled),
   };
@@ -58,7 +58,7 @@ export function planAccount(input: PlanInput, fetched: FetchedAccount, found: Fo
 function outcomeOf(
   input: PlanInput,
   base: AccountRecord,
-  observed: ObservedAccount,
+  { account, asked }: FetchedAccount,
   answer: Extract<FetchedAccount['answer'], { kind: 'fetched' }>,
 ): Outcome {
   const outcome = detect({
@@ -66,12 +66,21 @@ function outcomeOf(
     batches: answer.batches,
     trust: trustOf(base),
     balance: { current: base.balance },
-    accountType: observed.type,
+    accountType: account.type,
     breaker: base.breaker === null ? null : (JSON.parse(base.breaker) as Breaker),
-    fullRefresh: input.phase === 'full',
+    fullRefresh: asked.phase === 'full',
+    windowFrom: asked.phase === 'incremental' ? asked.from : null,
     now: input.now,
   });
   return input.pendingTransition === 'recreate' ? recreated(outcome) : outcome;
+}
+
+/**
+ * After the recent rows of a first connection the history is still to come. Until an answer has brought it the account has no
+ * window, so that whichever refresh is next asks for everything: the one that should bring it may fail, or this account in it.
+ */
+function historyOwed(phase: FetchedAccount['asked']['phase'], base: AccountRecord, batches: readonly Batch[]): boolean {
+  return phase === 'recent' && !base.historyComplete && !batches.every(({ coverage }) => coverage.historyComplete);
 }
 
 /** As the bank's list has it now. Seen again, it is neither absent nor deleted; what was settled must be found again. */

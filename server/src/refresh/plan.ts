@@ -12,7 +12,7 @@ import type { Item } from '../items/items.ts';
 import type { TransactionRecord } from '../transactions/transactions.ts';
 import type { BankAnswer, FetchedAccount } from './bank.ts';
 import { type AccountOutcome, matchAccounts } from './detection/accounts.ts';
-import type { Created, Outcome } from './detection/types.ts';
+import type { Breaker, Created, Outcome } from './detection/types.ts';
 import { newAccount, planAccount } from './plan-account.ts';
 import { type AccountNote, noteOfAbsent, noteOfSpared } from './record.ts';
 import type { Settled } from './same-answer.ts';
@@ -83,6 +83,9 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
     before: AccountRecord | null,
     matched: { rule: AccountNote['matched_by']; reappeared: boolean },
   ) => {
+    // What waits for a full refresh waits on where this account was not asked, or failed.
+    const held = before?.breaker ? (JSON.parse(before.breaker) as Breaker).rows.length > 0 : false;
+    if (fetched.answer.kind !== 'fetched') fullRefreshWanted ||= held;
     if (fetched.answer.kind === 'spared') {
       historyComplete = false;
       // One that is new, or comes back, is told of when it is fetched.
@@ -94,7 +97,10 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
     accounts.push(planned);
     const { record, outcome } = planned;
     if (fetched.answer.kind === 'fetched') refreshed += 1;
-    historyComplete &&= fetched.answer.kind === 'fetched' && fetched.answer.batches.every(({ coverage }) => coverage.historyComplete);
+    historyComplete &&=
+      fetched.answer.kind === 'fetched' &&
+      fetched.asked.phase !== 'incremental' &&
+      fetched.answer.batches.every(({ coverage }) => coverage.historyComplete);
     fullRefreshWanted ||= outcome?.fullRefreshWanted ?? false;
     const balance: Money | null = record.balance?.amount ?? null;
     if (!before) live.created.push({ type: 'item.account.created', ...owner, accountId: record.id, balance });
@@ -135,7 +141,7 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
   const { status, info: statusCodeInfo } = decisions.anomaly
     ? { status: 1003 as const, info: defaultInfo(1003) }
     : worstOf(listed.map(({ record }) => ({ status: record.status as StatusCode, info: record.statusCodeInfo })));
-  const fullRefresh = input.phase !== 'incremental' && historyComplete && status === 0;
+  const fullRefresh = historyComplete && status === 0;
   const refreshedDraft: EventDraft = {
     type: 'item.refreshed',
     itemId: owner.itemId,

@@ -1,7 +1,8 @@
 /** One run of one refresh, from its claim to its commit. Everything that it writes is fenced by the epoch of the claim. */
+import type { AccountRecord } from '../accounts/accounts.ts';
 import { type Clock, DAY_MS, isoDate } from '../base/clock.ts';
 import { randomHex } from '../base/random.ts';
-import type { Connector, Credentials, Failure, Json, StatusCode } from '../connectors/connector.ts';
+import type { Connector, Credentials, Failure, Json, ObservedAccount, StatusCode } from '../connectors/connector.ts';
 import { defaultInfo } from '../connectors/statuses.ts';
 import type { Item } from '../items/items.ts';
 import { isClaimed, type Refresh, showChallenge, showProgress } from '../items/refreshes.ts';
@@ -116,12 +117,7 @@ async function runClaimed(services: RefreshServices, refresh: Refresh, { beginni
       kept: await openState(services, item),
     },
     phase: refresh.phase,
-    from: (account) =>
-      windowStart(
-        refresh,
-        beginning.accounts.find(({ identity }) => identity !== null && identity === account.identity),
-        now,
-      ),
+    from: (account) => windowStart(refresh, storedAs(beginning.accounts, account), now),
     onProgress: progressWriter(services, refresh),
     onCrash: (error) => services.log.error({ refresh: refresh.id, item: item.id, bank: item.bankId, error }, 'connector crashed'),
     onCall: () => {
@@ -195,6 +191,17 @@ async function openAnswer(services: RefreshServices, refresh: Refresh, item: Ite
     services.vault.open(services.storage, item.dataKeyId, { table: 'refreshes', column, id: refresh.id }, sealed);
   const state = JSON.parse(await open('challenge_state', refresh.challengeState)) as Json;
   return { state, code: refresh.answer === null ? null : await open('answer', refresh.answer) };
+}
+
+/**
+ * Before the whole list is compared. Wallets of several currencies may share an identity, and an account that changed its
+ * currency is still itself; one without an identity is known by what the ledger knows it by, if no other is like it.
+ */
+function storedAs(accounts: readonly AccountRecord[], observed: ObservedAccount): AccountRecord | undefined {
+  const key = accountKey(observed);
+  const alike = accounts.filter((account) => account.deletedAt === null && accountKey(account) === key);
+  if (observed.identity === null) return alike.length === 1 ? alike[0] : undefined;
+  return alike.find(({ currency }) => currency === observed.currency) ?? alike[0];
 }
 
 function windowStart(refresh: Refresh, account: { nextWindowFrom: string | null } | undefined, now: number): string | null {

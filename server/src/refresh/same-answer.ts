@@ -5,7 +5,8 @@
  *
  * What can change without the answer: rows (only a refresh writes them, and one that does forgets this), the balance and the
  * trust in ids (looked at again here), and the time. Time decides about rows that are missing (then nothing is settled), about
- * deleted rows that may still return or book (`until`), and about days that the answer did not reach yet (`through`).
+ * deleted rows that may still return or book, and where the window begins if answers are never complete (`until`), and about
+ * days that the answer did not reach yet (`through`).
  */
 import { hash } from 'node:crypto';
 import type { AccountRecord } from '../accounts/accounts.ts';
@@ -15,6 +16,7 @@ import { balanceChanged, chooseBalance } from './detection/balance.ts';
 import { learn, NO_TRUST, type TrustLevel, trustLevel } from './detection/identifiers.ts';
 import { PENDING_RETURN_MS } from './detection/stages-certain.ts';
 import type { Outcome, StoredTransaction, Trust } from './detection/types.ts';
+import { floorMovesAt } from './detection/window.ts';
 
 /** Deleted rows older than this are no longer compared. */
 export const TOMBSTONES_MS = 90 * DAY_MS;
@@ -96,7 +98,7 @@ export function settle(
   // Where ids are not believed the bank mints them anew, so no answer is like another.
   if (level === 'unstable') return null;
   const today = isoDate(now);
-  let until: number | null = null;
+  let until = floorMovesAt(outcome.nextWindowFrom, batches);
   for (const { deletedAt, status, date } of rows) {
     if (deletedAt === null) {
       // Days to come would bring it into the window, or move the next one.

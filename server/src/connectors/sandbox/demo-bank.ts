@@ -42,7 +42,7 @@ export const demoBankEntry = {
   input: 'credentials',
   unattended: true,
   // Whoever tries it out may ask as often as they like.
-  access: { callsPerDay: null, loginsPerDay: null },
+  access: { callsPerDay: null, loginsPerDay: null, fullRefreshDays: null },
 } as const satisfies Bank;
 
 /**

@@ -136,20 +136,11 @@ async function progressPage(services: ConnectServices, visit: Visit, bank: Bank,
         bank,
         statusSentence(language, 402, refresh.statusCodeInfo),
       );
-    case 'finished': {
-      const accounts = (await accountsOfItem(services.storage, refresh.itemId)).filter(({ deletedAt }) => deletedAt === null);
-      const continueUrl = goOn({ success: true, step: 'sync_success' });
-      const item = await findItem(services.storage, refresh.itemId);
-      return success({
-        ...page,
-        bankName: bank.name,
-        continueUrl,
-        accountCount: session.purpose === 'add' ? accounts.length : null,
-        fromFiles: bank.input === 'files',
-        historyFollows: item?.historyComplete === false,
-      });
-    }
+    case 'finished':
+      return connectedPage(services, visit, bank, refresh);
     case 'finished_error': {
+      // One account that failed does not take the others from its user; it is asked for again at the next refresh.
+      if ((refresh.refreshedAccountsCount ?? 0) > 0) return connectedPage(services, visit, bank, refresh);
       const sentence = statusSentence(language, (refresh.status ?? 1003) as 1003, refresh.statusCodeInfo);
       const retryAction = refresh.status === 1005 ? null : `${path}/retry`;
       return failure({ ...page, bankName: bank.name, sentence, retryAction, continueUrl: goOn({ success: false, step: 'sync_error' }) });
@@ -157,4 +148,22 @@ async function progressPage(services: ConnectServices, visit: Visit, bank: Bank,
     default:
       return refresh.state satisfies never;
   }
+}
+
+async function connectedPage(
+  services: ConnectServices,
+  { session, application, page }: Visit,
+  bank: Bank,
+  { itemId }: Refresh,
+): Promise<Markup> {
+  const accounts = (await accountsOfItem(services.storage, itemId)).filter(({ deletedAt }) => deletedAt === null);
+  const item = await findItem(services.storage, itemId);
+  return success({
+    ...page,
+    bankName: bank.name,
+    continueUrl: redirectTarget(session, application, { success: true, step: 'sync_success' }),
+    accountCount: session.purpose === 'add' ? accounts.length : null,
+    fromFiles: bank.input === 'files',
+    historyFollows: item?.historyComplete === false,
+  });
 }

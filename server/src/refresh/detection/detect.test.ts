@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { money } from '../../base/money.ts';
+import type { Coverage } from '../../connectors/connector.ts';
 import { BLANK, background, counts, euros, HOUR_MS, list, liveRows, look, NOON, pending, row, withStableIds } from './fixtures.ts';
 import { trustLevel } from './identifiers.ts';
 
@@ -196,6 +197,15 @@ describe('matching', () => {
 describe('the balance', () => {
   const first = look(BLANK, list([row(-250, 1, 'CAFE')], {}, euros(10_000)));
 
+  test('of an account without rows is explained by its first one, and not by history that comes later', () => {
+    const at = (minor: number, day: string) => ({ ...euros(minor), at: day });
+    const empty = look(BLANK, list([], {}, at(0, '2026-03-10')));
+    const first = look(empty.memory, list([row(1000, 12, 'VIREMENT')], {}, at(1000, '2026-03-12')));
+    assert.deepEqual([first.outcome.balanceChanged, first.outcome.explained], [true, true]);
+    const older = look(empty.memory, list([row(1000, 2, 'VIREMENT')], {}, at(0, '2026-03-12')));
+    assert.deepEqual([older.outcome.balanceChanged, older.outcome.explained], [false, true]);
+  });
+
   test('that moves by the new rows is explained', () => {
     const next = look(first.memory, list([row(-250, 1, 'CAFE'), row(-750, 2, 'LIVRE')], {}, euros(9_250)));
     assert.deepEqual([next.outcome.balanceChanged, next.outcome.explained, next.outcome.incomplete1009], [true, true, false]);
@@ -278,5 +288,18 @@ describe('the next window', () => {
     assert.equal(look(first.memory, list([row(-1, 20, 'A')])).outcome.nextWindowFrom, '2026-03-02');
     assert.equal(look(BLANK, list([])).outcome.nextWindowFrom, null);
     assert.equal(look(BLANK, list([row(-1, 31, 'LATER')])).outcome.nextWindowFrom, '2026-03-06');
+  });
+
+  test('passes over no day that a list which was broken off or cut does not hold, for 90 days', () => {
+    const from = (windowFrom: string, coverage: Partial<Coverage>) =>
+      look(BLANK, list([row(-1, 20, 'A')], coverage), NOON, { windowFrom }).outcome.nextWindowFrom;
+    assert.equal(from('2026-02-10', {}), '2026-03-06');
+    assert.equal(from('2026-02-10', { bookedComplete: false }), '2026-02-10');
+    assert.equal(from('2026-02-10', { edgeExclusive: true }), '2026-02-10');
+    assert.equal(from('2026-03-10', { bookedComplete: false }), '2026-03-06');
+    assert.equal(from('2025-06-01', { bookedComplete: false }), '2025-12-20');
+    // Cut, but not before the day asked for.
+    const cut = look(BLANK, list([row(-1, 20, 'A'), row(-1, 2, 'B')], { edgeExclusive: true }), NOON, { windowFrom: '2026-03-04' });
+    assert.equal(cut.outcome.nextWindowFrom, '2026-03-06');
   });
 });

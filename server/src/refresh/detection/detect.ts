@@ -15,6 +15,7 @@ import { matchAmountsAtBooking, matchDeletedPending, matchRelabelled, matchRetur
 import type { Anomaly, Breaker, DetectionInput, Outcome, StoredTransaction, Trust } from './types.ts';
 import { splitUnchanged } from './unchanged.ts';
 import { withDates } from './undated.ts';
+import { nextFloor } from './window.ts';
 
 /** What is carried from batch to batch. */
 type Progress = {
@@ -65,13 +66,13 @@ export function detect(input: DetectionInput): Outcome {
     counts,
     balance: progress.balance,
     balanceChanged: changed,
-    explained: !progress.balanceKnown || isExplained(input.balance.current, progress.balance, withoutBackfill(stored, net)),
+    explained: !progress.balanceKnown || isExplained(input.balance.current, progress.balance, withoutBackfill(input, net)),
     incomplete1009: changed && input.balance.current !== null && complete && quiet && input.accountType !== 'loan',
     trust: progress.trust,
     breaker: progress.breaker,
     anomalies: progress.anomalies,
     fullRefreshWanted: progress.anomalies.some(({ kind }) => kind !== 'crowded') || (progress.breaker?.rows.length ?? 0) > 0,
-    nextWindowFrom: windowFloor(stored, net, now),
+    nextWindowFrom: nextFloor(input.windowFrom, windowFloor(stored, net, now), batches, now),
     idConflicts: progress.idConflicts,
   };
 }
@@ -114,11 +115,15 @@ function runStages(matching: Matching): void {
   matchRelabelled(matching);
 }
 
-/** Rows older than all that is stored were in the balance before: history that is fetched later moves nothing. */
-function withoutBackfill(stored: readonly StoredTransaction[], net: NetChanges): Net[] {
+/**
+ * Rows older than all that is stored were in the balance before: history that is fetched later moves nothing. Where nothing is
+ * stored yet, those before the day of the known balance were in it.
+ */
+function withoutBackfill({ stored, balance }: DetectionInput, net: NetChanges): Net[] {
   if (net.size === 0) return [];
-  let oldest = '9999-12-31';
+  let oldest = NEVER;
   for (const { deletedAt, date } of stored) if (deletedAt === null && date < oldest) oldest = date;
+  if (oldest === NEVER) oldest = balance.current?.at ?? NEVER;
   return [...net.values()].filter(({ before, after }) => before !== null || after.date >= oldest);
 }
 
@@ -187,6 +192,9 @@ function withChanges(rows: readonly StoredTransaction[], changes: readonly Chang
   const kept = rows.map((row) => after.get(row.id) ?? row);
   return [...kept, ...changes.filter(({ before }) => before === null).map((change) => change.after)];
 }
+
+/** After any date of a row. */
+const NEVER: CalendarDate = '9999-12-31';
 
 /** Days looked at again: late bookings, holds that are shown under an earlier date. */
 const BOOKED_OVERLAP_DAYS = 14;

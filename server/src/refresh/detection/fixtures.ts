@@ -46,7 +46,7 @@ export const BLANK: Memory = { stored: [], trust: NO_TRUST, balance: { current: 
 export type Look = { readonly outcome: Outcome; readonly memory: Memory };
 
 export function look(memory: Memory, batches: Batch | readonly Batch[], now = NOON, more: Partial<DetectionInput> = {}): Look {
-  const input = { accountType: 'checking' as const, fullRefresh: false, ...memory, ...more, now };
+  const input = { accountType: 'checking' as const, fullRefresh: false, windowFrom: null, ...memory, ...more, now };
   const outcome = detect({ ...input, batches: 'observations' in batches ? [batches] : batches });
   return { outcome, memory: remember(memory, outcome) };
 }

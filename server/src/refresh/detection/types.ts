@@ -60,6 +60,8 @@ export type DetectionInput = {
   readonly breaker: Breaker | null;
   /** Whether the whole available history was asked for. */
   readonly fullRefresh: boolean;
+  /** From where this refresh asked, as the one before it had said; null for everything. */
+  readonly windowFrom: CalendarDate | null;
   readonly now: number;
 };
 

@@ -1,7 +1,8 @@
 /** What a list vouches for: where the absence of a stored row says something. */
-import type { Batch, Coverage } from '../../connectors/connector.ts';
+import { DAY_MS } from '../../base/clock.ts';
+import type { Batch, CalendarDate, Coverage } from '../../connectors/connector.ts';
 import { statedDate } from './content-index.ts';
-import { dayNumber } from './normalise.ts';
+import { calendarDate, dayNumber, dayOfInstant } from './normalise.ts';
 import type { TransactionStatus } from './types.ts';
 
 export type Window = {
@@ -33,6 +34,35 @@ export function windowOf({ coverage, observations }: Batch): Window {
  * that are more than ten days apart; the rest lets an id be seen to stand for two payments.
  */
 export const DAYS_BEFORE_WINDOW = 14;
+
+/** A floor that nobody vouches past is held for so long; else a bank whose lists are never complete would be asked for ever more. */
+const FLOOR_HELD_DAYS = 90;
+
+/**
+ * Where the next incremental refresh begins: at `wanted`, unless these lists leave out days since `before`, from where the bank
+ * was asked. An answer that was broken off, or cut by its number of rows, moves no floor past what it does not hold: those days
+ * would never be asked for again. Where a complete list begins later than asked, the bank has no more.
+ */
+export function nextFloor(
+  before: CalendarDate | null,
+  wanted: CalendarDate | null,
+  batches: readonly Batch[],
+  now: number,
+): CalendarDate | null {
+  if (before === null || wanted === null || wanted <= before) return wanted;
+  if (holdsAllSince(before, batches)) return wanted;
+  return calendarDate(Math.min(dayNumber(wanted), Math.max(dayNumber(before), dayOfInstant(now) - FLOOR_HELD_DAYS)));
+}
+
+/** When time alone would move the floor at which the account is held; null where these lists do not hold it. */
+export function floorMovesAt(floor: CalendarDate | null, batches: readonly Batch[]): number | null {
+  if (floor === null || holdsAllSince(floor, batches)) return null;
+  return (dayNumber(floor) + FLOOR_HELD_DAYS + 1) * DAY_MS;
+}
+
+function holdsAllSince(date: CalendarDate, batches: readonly Batch[]): boolean {
+  return batches.every((batch) => batch.coverage.bookedComplete && windowOf(batch).partialUntil < dayNumber(date));
+}
 
 /** Whether a row of this status and day must be in the list if it still exists. */
 export function vouchesFor(window: Window, status: TransactionStatus, day: number): boolean {

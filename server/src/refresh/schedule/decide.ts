@@ -69,6 +69,8 @@ export function decideAsking(known: Known, asker: Asker, accounts: readonly stri
 export type Ended = {
   asker: Asker;
   status: StatusCode | 0;
+  /** The whole history was asked for, and the bank answered. */
+  full: boolean;
   connectedOnce: boolean;
   /** What was spent of the bank; null where it was spared. */
   spent: { logins: number; accounts: readonly string[]; scopes: readonly Scope[] } | null;
@@ -95,7 +97,12 @@ export function decideAfter(known: Known, ended: Ended): { state: ScheduleState;
   return { state, dueAt: consents ? earlier(possible, consentExpiresAt) : possible };
 }
 
-function remember({ state, rules, now }: Known, { asker, spent, status, fingerprint }: Ended): ScheduleState {
+/** Whether a refresh at `dueAt` has to look at the whole history, because it is long since one did. */
+export function isFullRefreshDue({ fullAt }: ScheduleState, { fullRefreshDays }: Rules, dueAt: number | null): boolean {
+  return fullRefreshDays !== null && fullAt !== null && dueAt !== null && dueAt - fullAt >= fullRefreshDays * DAY_MS;
+}
+
+function remember({ state, rules, now }: Known, { asker, spent, status, full, fingerprint }: Ended): ScheduleState {
   if (spent === null) return state;
   const mayMend = status === 1003 || status === 1007;
   // The user's own visit may have changed the credentials: what failed before says nothing of what fails now.
@@ -105,6 +112,7 @@ function remember({ state, rules, now }: Known, { asker, spent, status, fingerpr
     ledger: spend(state.ledger, rules, asker, spent, now),
     failures: mayMend ? before + 1 : 0,
     refused: status === 402 ? fingerprint : refusedBefore,
+    fullAt: rules.fullRefreshDays === null ? null : full ? now : (state.fullAt ?? now),
   };
 }
 

@@ -6,7 +6,7 @@ import type { Refresh } from '../../items/refreshes.ts';
 import type { Writer } from '../../storage/storage.ts';
 import { type Circuit, isBankFailure } from './circuit.ts';
 import { type BankOutcomes, type CircuitChange, circuitChange, writeCircuit } from './circuits.ts';
-import { type Asking, decideAfter, decideAsking } from './decide.ts';
+import { type Asking, decideAfter, decideAsking, isFullRefreshDue } from './decide.ts';
 import { type Asker, accountKey, SCOPES } from './ledger.ts';
 import { rulesFor } from './rules.ts';
 import { readState, writeState } from './state.ts';
@@ -24,12 +24,14 @@ export type Paced = {
 };
 
 /** What the end of a refresh writes beside its rows. */
-export type PacedEnd = { dueAt: number | null; schedule: string; circuit: CircuitChange };
+export type PacedEnd = { dueAt: number | null; schedule: string; circuit: CircuitChange; fullRefreshDue: boolean };
 
 export type EndedRefresh = {
   status: StatusCode;
   /** The login or the list of accounts failed, rather than one account: then it says something of the bank. */
   failedWhole: boolean;
+  /** The whole history was asked for, and the bank answered. */
+  full: boolean;
   connectedOnce: boolean;
   retryAfterMs: number | null;
   consentExpiresAt: number | null;
@@ -93,17 +95,17 @@ export function pace({ item, refresh, bank, domain, applicationBands, circuit, n
       if (rules.callsPerDay !== null) spent.accounts.push(accountKey(account));
     },
     async end(ended, fingerprint, outcomes, now) {
-      const { status, failedWhole, connectedOnce, retryAfterMs, consentExpiresAt } = ended;
+      const { status, failedWhole, full, connectedOnce, retryAfterMs, consentExpiresAt } = ended;
       const print = status === 402 || state.refused !== null ? await fingerprint() : null;
       const { state: after, dueAt } = decideAfter(
         { ...known, consentExpiresAt, now },
-        { asker, status, connectedOnce, spent: asked ? spent : null, sparedUntil, retryAfterMs, fingerprint: print },
+        { asker, status, full, connectedOnce, spent: asked ? spent : null, sparedUntil, retryAfterMs, fingerprint: print },
       );
       const bankFailed = failedWhole && isBankFailure(status);
       const opensNow = asked && outcomes.note(domain, item.bankId, item.id, { at: now, failed: bankFailed });
       const change = asked ? circuitChange(circuit, item.id, bankFailed, opensNow) : null;
       if (change === 'close') outcomes.forget(domain, item.bankId);
-      return { dueAt, schedule: writeState(after), circuit: change };
+      return { dueAt, schedule: writeState(after), circuit: change, fullRefreshDue: isFullRefreshDue(after, rules, dueAt) };
     },
     async writeCircuit(tx, change, now) {
       if (change !== null) await writeCircuit(tx, place, circuit, change, now);

@@ -15,7 +15,7 @@ import { readState, type ScheduleState, writeState } from './state.ts';
 
 const MONDAY = Date.UTC(2026, 2, 2);
 const RULES: Rules = { ...DEFAULT_ACCESS, bands: DEFAULT_BANDS, unattended: true };
-const FRESH: ScheduleState = { ledger: EMPTY_LEDGER, failures: 0, refused: null };
+const FRESH: ScheduleState = { ledger: EMPTY_LEDGER, failures: 0, refused: null, fullAt: null };
 const items = fc.integer({ min: 1, max: 2 ** 40 });
 const moments = fc.integer({ min: MONDAY, max: MONDAY + 400 * DAY_MS });
 
@@ -203,7 +203,7 @@ test('no item starves and none is hurried, whatever its refreshes end with: the 
       for (const { status, asker } of history) {
         const known = { itemId, state, rules: RULES, consentExpiresAt: null, circuit: null, now };
         const spent = { logins: 1, accounts: ['one   '], scopes: SCOPES };
-        const ended = { asker, status, connectedOnce: true, spent, sparedUntil: null, retryAfterMs: null, fingerprint: null };
+        const ended = { asker, status, full: false, connectedOnce: true, spent, sparedUntil: null, retryAfterMs: null, fingerprint: null };
         if (asker === 'scheduler') unattended.push(now);
         const after = decideAfter(known, ended);
         state = after.state;
@@ -232,6 +232,7 @@ test('an item that is well is refreshed twice a day, every day of a year', () =>
       const after = decideAfter(known, {
         asker: 'scheduler',
         status: 0,
+        full: false,
         connectedOnce: true,
         spent,
         sparedUntil: null,
@@ -250,7 +251,7 @@ test('an item that is well is refreshed twice a day, every day of a year', () =>
 
 test('what only the user can mend is never asked again by itself; a renewal left half way keeps the consent that runs', () => {
   const known = { itemId: 7, state: FRESH, rules: RULES, consentExpiresAt: MONDAY + 9 * DAY_MS, circuit: null, now: MONDAY };
-  const ended = { connectedOnce: true, spent: null, sparedUntil: null, retryAfterMs: null, fingerprint: 'f' };
+  const ended = { full: false, connectedOnce: true, spent: null, sparedUntil: null, retryAfterMs: null, fingerprint: 'f' };
   for (const status of [402, 429, 1010, 1100] as const) {
     assert.equal(decideAfter(known, { ...ended, asker: 'scheduler', status }).dueAt, null);
   }
@@ -262,7 +263,15 @@ test('what only the user can mend is never asked again by itself; a renewal left
 test('credentials that were refused are kept from the bank until they change or the user comes', () => {
   const spent = { logins: 1, accounts: [], scopes: SCOPES };
   const known = { itemId: 7, state: FRESH, rules: RULES, consentExpiresAt: null, circuit: null, now: MONDAY };
-  const ended = { asker: 'request' as const, status: 402 as const, connectedOnce: true, spent, sparedUntil: null, retryAfterMs: null };
+  const ended = {
+    asker: 'request' as const,
+    status: 402 as const,
+    full: false,
+    connectedOnce: true,
+    spent,
+    sparedUntil: null,
+    retryAfterMs: null,
+  };
   const { state } = decideAfter(known, { ...ended, fingerprint: 'old' });
   const later = { ...known, state, now: MONDAY + DAY_MS };
   assert.deepEqual(decideAsking(later, 'request', [], 'old'), { kind: 'spare', status: 402, info: null, until: null });
@@ -273,7 +282,7 @@ test('credentials that were refused are kept from the bank until they change or 
 test('without its user an item logs in only so often in 24 hours', () => {
   let state = FRESH;
   const at = (now: number) => ({ itemId: 7, state, rules: RULES, consentExpiresAt: null, circuit: null, now });
-  const ended = { status: 1003 as const, connectedOnce: true, sparedUntil: null, retryAfterMs: null, fingerprint: null };
+  const ended = { status: 1003 as const, full: false, connectedOnce: true, sparedUntil: null, retryAfterMs: null, fingerprint: null };
   for (let login = 0; login < RULES.loginsPerDay!; login += 1) {
     assert.equal(decideAsking(at(MONDAY + login), 'request', [], null).kind, 'ask');
     const spent = { logins: 1, accounts: [], scopes: SCOPES };
@@ -312,7 +321,16 @@ test('a consent that has ended changes the status without a call; its notices co
   );
   const after = decideAfter(
     { ...known, now: expires - HOUR_MS },
-    { asker: 'scheduler', status: 0, connectedOnce: true, spent: null, sparedUntil: null, retryAfterMs: null, fingerprint: null },
+    {
+      asker: 'scheduler',
+      status: 0,
+      full: false,
+      connectedOnce: true,
+      spent: null,
+      sparedUntil: null,
+      retryAfterMs: null,
+      fingerprint: null,
+    },
   );
   assert.equal(after.dueAt, expires);
 });

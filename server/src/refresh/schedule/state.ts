@@ -7,19 +7,22 @@ export type ScheduleState = {
   failures: number;
   /** The fingerprint of the credentials that the bank refused: they are not tried again without the user. */
   refused: string | null;
+  /** When the whole history was last looked at, or began to be waited for; null before the first refresh. */
+  fullAt: number | null;
 };
 
-type Written = Parameters<typeof readLedger>[0] & { f?: number; r?: string };
+type Written = Parameters<typeof readLedger>[0] & { f?: number; r?: string; h?: number };
 
 export function readState(text: string): ScheduleState {
   const written = JSON.parse(text) as Written;
-  return { ledger: readLedger(written), failures: written.f ?? 0, refused: written.r ?? null };
+  return { ledger: readLedger(written), failures: written.f ?? 0, refused: written.r ?? null, fullAt: written.h ?? null };
 }
 
-export function writeState({ ledger, failures, refused }: ScheduleState): string {
+export function writeState({ ledger, failures, refused, fullAt }: ScheduleState): string {
   const written: Written = {
     ...(failures > 0 ? { f: failures } : {}),
     ...(refused !== null ? { r: refused } : {}),
+    ...(fullAt !== null ? { h: fullAt } : {}),
     ...writeLedger(ledger),
   };
   return JSON.stringify(written);

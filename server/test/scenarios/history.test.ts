@@ -1,0 +1,231 @@
+/** The whole history of an item: what is owed of it is fetched by whichever refresh can, whatever failed before. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DAY_MS, isoDate } from '../../src/base/clock.ts';
+import type { Connector, Failure, FetchRequest } from '../../src/connectors/connector.ts';
+import { connectItem, refreshItem } from '../../src/refresh/connection.ts';
+import { advanceClock } from '../../src/refresh/test-clock.ts';
+import { sql } from '../../src/storage/sql.ts';
+import type { Storage } from '../../src/storage/storage.ts';
+import { DRIVEN_BANK, drivenBank } from '../support/driven-bank.ts';
+import { eachEngine } from '../support/engines.ts';
+import { APPLICATION, createWorld, START, USER, type World } from '../support/world.ts';
+
+const TODAY = Math.floor(START / DAY_MS);
+const LOGIN = { USER: 'somebody', PWD: 'any' };
+const DOWN: Failure = { kind: 'failed', status: 1003, info: 'WEBSITE_DOWN' };
+
+/** A bank with an old and a recent payment in each of two accounts; each call may be told to fail, or to bring more. */
+async function open(storage: Storage, access: Connector['bank']['access'] = {}) {
+  const { connector, payments } = drivenBank();
+  for (const account of ['first', 'second'] as const) {
+    payments(LOGIN.USER).push({ account, day: TODAY - 60, minor: -4_000, label: 'OLD', bookedOn: TODAY - 60 });
+    payments(LOGIN.USER).push({ account, day: TODAY - 3, minor: -1_000, label: 'RECENT', bookedOn: TODAY - 3 });
+  }
+  const bank = {
+    login: {} as { keep?: string; consentExpiresAt?: number },
+    loginFails: (): Failure | null => null,
+    listFails: (): Failure | null => null,
+    fails: (_: FetchRequest): Failure | null => null,
+    brokenOff: false,
+    asked: [] as { account: string; phase: string; from: string | null }[],
+    payments: payments(LOGIN.USER),
+  };
+  const told: Connector = {
+    bank: { ...connector.bank, access },
+    authenticate: async (request, signal) => {
+      const failure = bank.loginFails();
+      if (failure) return failure;
+      return { ...(await connector.authenticate(request, signal)), ...bank.login } as Awaited<ReturnType<Connector['authenticate']>>;
+    },
+    listAccounts: async (request, signal) => bank.listFails() ?? connector.listAccounts(request, signal),
+    fetchAccount: async (request, signal) => {
+      bank.asked.push({ account: request.account.handle, phase: request.phase, from: request.from });
+      const fetched = bank.fails(request) ?? (await connector.fetchAccount(request, signal));
+      if (fetched.kind === 'failed' || !bank.brokenOff) return fetched;
+      // Newest first, until the line broke.
+      const batches = fetched.batches.map((batch) => ({
+        ...batch,
+        observations: batch.observations.slice(-1),
+        coverage: { ...batch.coverage, bookedComplete: false },
+      }));
+      return { ...fetched, batches };
+    },
+  };
+  return { bank, world: await createWorld(storage, [told]) };
+}
+
+async function advance(world: World, days: number): Promise<void> {
+  const moved = await advanceClock(world.services, APPLICATION, { byMs: days * DAY_MS }, { signal: new AbortController().signal });
+  assert.ok(moved.ok);
+}
+
+const labels = async (storage: Storage) =>
+  (
+    await storage.all<{ bank_description: string }>(
+      sql`select bank_description from transactions where is_deleted = 0 order by account_id, date`,
+    )
+  ).map((row) => row.bank_description.replace('CARD ', ''));
+const refreshed = async (world: World) =>
+  (await world.events())
+    .filter(({ type }) => type === 'item.refreshed')
+    .map(({ content }) => JSON.parse(content) as { status_code: number; full_refresh: boolean });
+const itemOf = (storage: Storage) =>
+  storage.first<{ connected_once: number; credentials: string | null; due_at: number | null; consent_expires_at: number | null }>(
+    sql`select connected_once, credentials, due_at, consent_expires_at from items`,
+  );
+
+eachEngine('the whole history', (openStorage) => {
+  test('comes with the next refresh where the one after the first data failed', async (t) => {
+    const storage = await openStorage(t);
+    const { bank, world } = await open(storage);
+    let logins = 0;
+    bank.loginFails = () => {
+      logins += 1;
+      return logins === 2 ? DOWN : null;
+    };
+    await world.connect(DRIVEN_BANK, LOGIN);
+    assert.deepEqual(await labels(storage), ['RECENT', 'RECENT']);
+    await advance(world, 1);
+    assert.deepEqual(await labels(storage), ['OLD', 'RECENT', 'OLD', 'RECENT']);
+    const [first, second, third] = await refreshed(world);
+    assert.deepEqual([first?.full_refresh, second?.status_code, third?.full_refresh], [false, 1003, true]);
+    bank.asked.length = 0;
+    await advance(world, 1);
+    assert.ok(bank.asked.length > 0 && bank.asked.every(({ phase }) => phase === 'incremental'), 'and is not asked for again');
+  });
+
+  test('comes later for an account that failed meanwhile, and is then said to be whole', async (t) => {
+    const storage = await openStorage(t);
+    const { bank, world } = await open(storage);
+    bank.fails = ({ account, phase }) => (account.handle === 'second' && phase === 'full' ? DOWN : null);
+    await world.connect(DRIVEN_BANK, LOGIN);
+    assert.deepEqual(await labels(storage), ['OLD', 'RECENT', 'RECENT']);
+    bank.fails = () => null;
+    bank.asked.length = 0;
+    await advance(world, 1);
+    assert.deepEqual(await labels(storage), ['OLD', 'RECENT', 'OLD', 'RECENT']);
+    assert.deepEqual(
+      bank.asked.slice(0, 2).map(({ account, phase }) => [account, phase]),
+      [
+        ['first', 'incremental'],
+        ['second', 'full'],
+      ],
+      'the others are not asked for theirs once more',
+    );
+  });
+
+  test('a first connection holds where one account fails and another does not', async (t) => {
+    const storage = await openStorage(t);
+    const { bank, world } = await open(storage);
+    const consentExpiresAt = START + 90 * DAY_MS;
+    bank.login = { keep: 'token', consentExpiresAt };
+    bank.fails = ({ account }) => (account.handle === 'second' ? DOWN : null);
+    await world.connect(DRIVEN_BANK, LOGIN);
+    assert.deepEqual(await labels(storage), ['OLD', 'RECENT']);
+    const item = (await itemOf(storage))!;
+    assert.deepEqual([item.connected_once, item.consent_expires_at], [1, consentExpiresAt]);
+    assert.ok(item.credentials !== null && item.due_at !== null, 'it is asked again by itself');
+    bank.fails = () => null;
+    await advance(world, 1);
+    assert.deepEqual(await labels(storage), ['OLD', 'RECENT', 'OLD', 'RECENT']);
+    assert.equal((await refreshed(world)).at(-1)?.status_code, 0);
+  });
+
+  test('what a login brought stands, whatever fails after it', async (t) => {
+    const storage = await openStorage(t);
+    const { bank, world } = await open(storage);
+    const itemId = await world.connect(DRIVEN_BANK, LOGIN);
+    const consentExpiresAt = START + 180 * DAY_MS;
+    bank.login = { keep: 'rotated', consentExpiresAt };
+    bank.listFails = () => DOWN;
+    await refreshItem(world.services, itemId, 'connect', 0);
+    await world.run();
+    const item = await storage.first<{ status: number; consent_expires_at: number; connector_state: string | null }>(
+      sql`select status, consent_expires_at, connector_state from items`,
+    );
+    assert.deepEqual([item?.status, item?.consent_expires_at], [1003, consentExpiresAt]);
+    assert.notEqual(item?.connector_state, null);
+  });
+
+  test('is looked at again after the user has renewed the consent, behind what is new', async (t) => {
+    const storage = await openStorage(t);
+    const { bank, world } = await open(storage);
+    const itemId = await world.connect(DRIVEN_BANK, LOGIN);
+    bank.payments.push({ account: 'first', day: TODAY - 50, minor: -77, label: 'SHOWN NOW', bookedOn: TODAY - 50 });
+    bank.asked.length = 0;
+    const sessionId = await world.session();
+    await storage.transaction((tx) => tx.run(sql`update connect_sessions set item_id = ${itemId} where id = ${sessionId}`));
+    await connectItem(world.services, {
+      ...{ sessionId, applicationId: APPLICATION, userUuid: USER, bankId: DRIVEN_BANK },
+      ...{ credentials: LOGIN, clockOffsetMs: 0 },
+    });
+    await world.run();
+    assert.deepEqual([...new Set(bank.asked.map(({ phase }) => phase))], ['incremental']);
+    world.clock.advance(5_000);
+    await world.run();
+    assert.ok((await labels(storage)).includes('SHOWN NOW'));
+    assert.equal((await refreshed(world)).at(-1)?.full_refresh, true);
+  });
+
+  test('is looked at once a week, where the bank takes that well', async (t) => {
+    for (const [fullRefreshDays, found] of [
+      [7, true],
+      [null, false],
+    ] as const) {
+      const storage = await openStorage(t);
+      const { bank, world } = await open(storage, { fullRefreshDays });
+      await world.connect(DRIVEN_BANK, LOGIN);
+      // Booked today by a bank that dates it back beyond any window.
+      bank.payments.push({ account: 'first', day: TODAY - 35, minor: -55, label: 'LATE', bookedOn: TODAY - 35 });
+      await advance(world, 6);
+      assert.ok(!(await labels(storage)).includes('LATE'));
+      await advance(world, 3);
+      assert.equal((await labels(storage)).includes('LATE'), found);
+      const whole = bank.asked.filter(({ account, phase }) => account === 'first' && phase === 'full').length;
+      assert.equal(whole, found ? 2 : 1);
+    }
+  });
+
+  test('days that an answer broken off left out are asked for again', async (t) => {
+    const storage = await openStorage(t);
+    const { bank, world } = await open(storage, { fullRefreshDays: null });
+    await world.connect(DRIVEN_BANK, LOGIN);
+    bank.fails = () => DOWN;
+    await advance(world, 40);
+    const missed = TODAY + 5;
+    bank.payments.push({ account: 'first', day: missed, minor: -99, label: 'MISSED', bookedOn: missed });
+    bank.payments.push({ account: 'first', day: TODAY + 39, minor: -12, label: 'NEWEST', bookedOn: TODAY + 39 });
+    bank.fails = () => null;
+    bank.brokenOff = true;
+    await advance(world, 2);
+    bank.brokenOff = false;
+    bank.asked.length = 0;
+    await advance(world, 1);
+    const { from } = bank.asked.find(({ account }) => account === 'first')!;
+    assert.ok(from !== null && from <= isoDate(missed * DAY_MS), String(from));
+    assert.ok((await labels(storage)).includes('MISSED'));
+  });
+
+  test('stays wanted while rows are held, also where their account fails or is spared', async (t) => {
+    const storage = await openStorage(t);
+    const { bank, world } = await open(storage);
+    for (let day = 1; day <= 12; day += 1)
+      bank.payments.push({ account: 'first', day: TODAY - day, minor: -day, label: `ROW ${day}`, bookedOn: TODAY - day });
+    const itemId = await world.connect(DRIVEN_BANK, LOGIN);
+    const wanted = async () => (await storage.first<{ full_refresh_wanted: number }>(sql`select full_refresh_wanted from items`))!;
+    const refresh = async () => {
+      world.clock.advance(7 * 3_600_000);
+      await refreshItem(world.services, itemId, 'api', 0);
+      await world.run();
+      return (await wanted()).full_refresh_wanted;
+    };
+    const shown = bank.payments.splice(4);
+    assert.equal(await refresh(), 1, 'most rows are gone: held, and looked at whole');
+    bank.fails = ({ account }) => (account.handle === 'first' ? DOWN : null);
+    assert.equal(await refresh(), 1);
+    bank.fails = () => null;
+    bank.payments.push(...shown);
+    assert.equal(await refresh(), 0);
+  });
+});
