@@ -183,6 +183,11 @@ export async function claimRefreshes(
   return rows.map(fromRow);
 }
 
+/** Frees what a worker that died had claimed. Only for whoever knows that no other one runs. */
+export async function freeClaims(tx: Writer, now: number): Promise<void> {
+  await tx.run(sql`update refreshes set run_at = ${now}, running = 0 where finished_at is null and running = 1`);
+}
+
 /** Every write of a run is fenced by the epoch under which it was claimed; false means that another worker has it now. */
 export async function showProgress(
   tx: Writer,

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { eachEngine } from '../../test/support/engines.ts';
 import { createWorld } from '../../test/support/world.ts';
 import { demoBank } from '../connectors/sandbox/demo-bank.ts';
-import { requestRefresh } from '../items/refreshes.ts';
+import { claimRefreshes, isClaimed, requestRefresh } from '../items/refreshes.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import { startRefreshWorker } from './worker.ts';
@@ -33,8 +33,8 @@ eachEngine('a worker that is told what is next', (open) => {
     const worker = startRefreshWorker({ ...world.services, onRefreshed: (report) => refreshed.push(report.itemId) });
     t.after(() => worker.stop(0));
 
-    // Its first step asks itself: it has not been told yet.
-    await turnOf(storage);
+    // Its first step frees what a dead one had claimed, and asks itself: it has not been told yet.
+    for (let turn = 0; turn < 5; turn += 1) await turnOf(storage);
     const before = storage.counts.statements;
     for (let tell = 0; tell < TELLS; tell += 1) {
       worker.tell(null);
@@ -65,4 +65,30 @@ eachEngine('a worker that is told what is next', (open) => {
     worker.tell(null);
     assert.ok(await comesAbout(storage, () => refreshed.includes(itemId)));
   });
+});
+
+eachEngine('what a worker had claimed when it died', (open, engine) => {
+  test(
+    engine === 'sqlite' ? 'runs at once when its server starts again' : 'runs when its claim has ended: another server may have it',
+    async (t) => {
+      const storage = await open(t);
+      const world = await createWorld(storage, [demoBank()]);
+      const itemId = await world.connect(BANK, { USER: 'success', PWD: 'any' });
+      const item = { id: itemId, applicationId: 'app_test', userUuid: '766b2f5d-a942-492c-9ea7-2e5aa88cb672' };
+      const now = world.clock.now();
+      await storage.transaction((tx) => requestRefresh(tx, { item, cause: 'api', phase: 'incremental', startedAt: now, runAt: now }));
+      const [claimed] = await storage.transaction((tx) => claimRefreshes(tx, storage, { now, leaseMs: 600_000, limit: 1 }));
+      const refreshed: number[] = [];
+      const worker = startRefreshWorker({ ...world.services, onRefreshed: (report) => refreshed.push(report.itemId) });
+      t.after(() => worker.stop(0));
+      if (engine === 'postgres') {
+        for (let turn = 0; turn < TELLS; turn += 1) await turnOf(storage);
+        assert.deepEqual(refreshed, []);
+        assert.ok(await isClaimed(storage, claimed!));
+        world.clock.advance(600_000);
+        worker.wake();
+      }
+      assert.ok(await comesAbout(storage, () => refreshed.includes(itemId)));
+    },
+  );
 });

@@ -1,7 +1,10 @@
-/** The worker: what is due becomes a refresh, what is runnable is claimed and run. Claims end by time, so a dead worker frees its own. */
+/**
+ * The worker: what is due becomes a refresh, what is runnable is claimed and run. Claims end by time, so a dead worker frees
+ * its own; on an embedded database the next start does.
+ */
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { startLoop } from '../base/loop.ts';
-import { claimRefreshes, nextWorkAt, type Refresh, releaseRefresh } from '../items/refreshes.ts';
+import { claimRefreshes, freeClaims, nextWorkAt, type Refresh, releaseRefresh } from '../items/refreshes.ts';
 import { type Beginning, readBeginnings } from './beginning.ts';
 import { createEndings, type Endings } from './endings.ts';
 import { type RefreshServices, type RunTogether, runRefresh } from './run.ts';
@@ -54,9 +57,14 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
     }, GATHER_MS);
   };
 
+  // An embedded database has one server: whatever is claimed when it starts, another one has died over.
+  let orphaned = storage.engine === 'sqlite';
+
   const loop = startLoop({
     onError: (error) => log.error({ error }, 'refresh worker'),
     step: async () => {
+      if (orphaned) await storage.transaction((tx) => freeClaims(tx, clock.now()));
+      orphaned = false;
       const told = mustAsk ? null : heard;
       heard = null;
       mustAsk = false;

@@ -90,9 +90,13 @@ function transactionsOf(userUuid: string, plan: Plan, numbered: Numbered, timest
       },
       updatedAt: updatedAt ?? timestamps.at(-1)!,
     }));
-    const changed = (records: readonly TransactionRecord[], at: number | null) =>
-      records.map((record) => ({ userUuid, accountId, record, presentation: null, updatedAt: at }));
-    return [...born, ...changed(rows.counted, updatedAt), ...changed(rows.uncounted, null)];
+    const existing = (record: TransactionRecord, presentation: WrittenTransaction['presentation'], at: number | null) => ({
+      ...{ userUuid, accountId, record, presentation },
+      updatedAt: at,
+    });
+    // The clean label is a function of the bank's, which may be what has changed.
+    const counted = rows.counted.map((record) => existing(record, { cleanDescription: cleanDescription(record.rawText) }, updatedAt));
+    return [...born, ...counted, ...rows.uncounted.map((record) => existing(record, null, null))];
   });
 }
 

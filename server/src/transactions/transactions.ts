@@ -151,12 +151,12 @@ function dateOr(shown: string | null, date: string): string | null {
   return shown === null ? date : shown === '' ? null : shown;
 }
 
-/** A row to write: one that is born has its presentation, one that exists keeps its own. */
+/** A row to write. One that exists keeps its presentation, but for a clean label that follows the bank's. */
 export type WrittenTransaction = {
   userUuid: string;
   accountId: number;
   record: TransactionRecord;
-  presentation: Presentation | null;
+  presentation: Presentation | Pick<Presentation, 'cleanDescription'> | null;
   /** Null for what is not counted (a hold, an id learned): clients that ask `updated?since=` must not see it. */
   updatedAt: number | null;
 };
@@ -194,25 +194,17 @@ const COLUMNS = [
 ] as const;
 
 /** What stays as it was born. */
-const FIXED: readonly string[] = [
-  'id',
-  'account_id',
-  'user_uuid',
-  'clean_description',
-  'category_id',
-  'show_client_side',
-  'created_at',
-  'updated_at',
-];
+const FIXED: readonly string[] = ['id', 'account_id', 'user_uuid', 'category_id', 'show_client_side', 'created_at', 'updated_at'];
 
 /** Event timestamps of a user only grow, so the later of both is the new one where there is one. */
 const ON_CONFLICT = `on conflict (id) do update set
-  ${COLUMNS.filter((column) => !FIXED.includes(column))
+  ${COLUMNS.filter((column) => !FIXED.includes(column) && column !== 'clean_description')
     .map((column) => `${column} = excluded.${column}`)
     .join(', ')},
+  clean_description = case when excluded.clean_description = '' then transactions.clean_description else excluded.clean_description end,
   updated_at = case when excluded.updated_at > transactions.updated_at then excluded.updated_at else transactions.updated_at end`;
 
-/** Placeholders for the columns of a row that exists: its own stand. */
+/** Placeholders for the columns of a row that exists: its own stand, also its clean label where none is given. */
 const EXISTING: Presentation = { cleanDescription: '', categoryId: 0, showClientSide: true };
 
 /** Writes rows of refreshes, new ones and changed ones alike, in one statement. */
@@ -221,7 +213,7 @@ export async function writeTransactions(tx: Writer, rows: readonly WrittenTransa
     'transactions',
     COLUMNS,
     rows.map(({ userUuid, accountId, record, presentation, updatedAt }) => {
-      const { cleanDescription, categoryId, showClientSide } = presentation ?? EXISTING;
+      const { cleanDescription, categoryId, showClientSide } = { ...EXISTING, ...presentation };
       return [
         record.id,
         accountId,

@@ -1,7 +1,7 @@
 /** A bank connected and refreshed through days: which events come, in which order, and that their counts are true. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HOUR_MS, MINUTE_MS } from '../../src/base/clock.ts';
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/base/clock.ts';
 import { demoBank } from '../../src/connectors/sandbox/demo-bank.ts';
 import type { LoggedEvent } from '../../src/events/log.ts';
 import { claimRefreshes } from '../../src/items/refreshes.ts';
@@ -9,8 +9,10 @@ import { readBeginning } from '../../src/refresh/beginning.ts';
 import { answerRefresh, connectItem, refreshItem } from '../../src/refresh/connection.ts';
 import { createEndings } from '../../src/refresh/endings.ts';
 import { type RunTogether, runRefresh } from '../../src/refresh/run.ts';
+import { advanceClock } from '../../src/refresh/test-clock.ts';
 import { sql } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';
+import { DRIVEN_BANK, drivenBank } from '../support/driven-bank.ts';
 import { eachEngine } from '../support/engines.ts';
 import { APPLICATION, createWorld, USER, type World } from '../support/world.ts';
 
@@ -115,6 +117,19 @@ eachEngine('refresh', (open) => {
     );
     const notes = (JSON.parse(record!.record) as { accounts: { balance: { explained: boolean } }[] }).accounts;
     assert.ok(notes.length > 0 && notes.every(({ balance }) => balance.explained));
+  });
+
+  test("a clean label follows the bank's where that changes", async (t) => {
+    const storage = await open(t);
+    const { connector, payments } = drivenBank();
+    const world = await createWorld(storage, [connector]);
+    const today = Math.floor(world.clock.now() / DAY_MS);
+    payments('any').push({ account: 'first', day: today, minor: -250, label: 'CAFE DU PARC', bookedOn: today + 1 });
+    await world.connect(DRIVEN_BANK, { USER: 'any', PWD: 'any' });
+    const labels = () => storage.first(sql`select bank_description, clean_description from transactions`);
+    assert.deepEqual(await labels(), { bank_description: 'CAFE DU PARC', clean_description: 'Cafe Du Parc' });
+    await advanceClock(world.services, APPLICATION, { byMs: 2 * DAY_MS }, { signal: new AbortController().signal });
+    assert.deepEqual(await labels(), { bank_description: 'CARD CAFE DU PARC', clean_description: 'Card Cafe Du Parc' });
   });
 
   test('asking again at the same moment changes nothing and says only refreshed', async (t) => {
