@@ -99,6 +99,23 @@ const rubbish = (answer: unknown) => () => Promise.resolve(answer as never);
 const listing = (part: object) => rubbish({ kind: 'accounts', complete: true, accounts: [{ ...ACCOUNT, ...part }] });
 const fetching = (part: object) =>
   rubbish(fetched({ accounts: [], rows: [{ ...ROW, ...part } as Observation], balance: null, replaced: {} }));
+/** The list of rows as it should be, but for a part of itself. */
+const fetchingList = (part: object) => {
+  const { batches } = fetched({ accounts: [], rows: [ROW], balance: EUROS(1), replaced: {} });
+  return rubbish({ kind: 'fetched', batches: [{ ...batches[0]!, ...part }] });
+};
+const challenging = (part: object, state: unknown = null) => {
+  const challenge = { type: 'SMS', label: 'Code', description: null, isNumeric: true, lifetimeMs: 60_000, ...part };
+  return rubbish({ kind: 'challenge', challenge, state });
+};
+const failing = (part: object) => rubbish({ kind: 'failed', status: 1007, info: null, ...part });
+const LOAN = {
+  ...{ next_payment_date: null, next_payment_amount: null, maturity_date: null, opening_date: null, interest_rate: null },
+  ...{ type: null, borrowed_capital: null, repaid_capital: null, remaining_capital: null },
+};
+const SAVINGS = { opening_date: null, interest_rate: null, ceiling: null };
+const BALANCE = { amount: EUROS(1), kind: 'booked', at: null };
+const coverage = fetched({ accounts: [], rows: [], balance: null, replaced: {} }).batches[0]!.coverage;
 const throwing = () => {
   throw new Error('a connector of somebody else');
 };
@@ -125,6 +142,43 @@ const BROKEN: Readonly<Record<string, Partial<Connector>>> = {
   'answers amounts that are none': { fetchAccount: fetching({ amount: { minor: Number.NaN, exponent: 2, currency: 'EUR' } }) },
   'answers dates that are none': { fetchAccount: fetching({ bookingDate: '31/02/2026' }) },
   'answers ids that are no text': { fetchAccount: fetching({ providerId: 12 }) },
+  'corrects nothing': { fetchAccount: fetching({ correction: null }) },
+  'corrects in a way of its own': { fetchAccount: fetching({ correction: { action: 'undo', providerId: 'c1' } }) },
+  'corrects a row without naming it': { fetchAccount: fetching({ correction: { action: 'delete' } }) },
+  'sorts a row into a category of its own': { fetchAccount: fetching({ categoryId: 'food' }) },
+  'sorts a row into half a category': { fetchAccount: fetching({ categoryId: 1.5 }) },
+  'says of a row that it is perhaps shown': { fetchAccount: fetching({ showClientSide: 'perhaps' }) },
+  'answers a date that is a list': { fetchAccount: fetching({ valueDate: ['2026-02-20'] }) },
+  'answers a currency that is a list': { fetchAccount: fetching({ amount: { minor: 1, exponent: 2, currency: ['EUR'] } }) },
+  'answers rows that are no list': { fetchAccount: fetchingList({ observations: new Set([ROW]) }) },
+  'answers a balance of a kind that is none': { fetchAccount: fetchingList({ balance: { ...BALANCE, kind: null } }) },
+  'answers a balance of a kind with NUL': { fetchAccount: fetchingList({ balance: { ...BALANCE, kind: 'book\0ed' } }) },
+  'answers a balance of no day': { fetchAccount: fetchingList({ balance: { ...BALANCE, at: undefined } }) },
+  'covers no dates': { fetchAccount: fetchingList({ coverage: { ...coverage, windows: null } }) },
+  'does not say what is complete': { fetchAccount: fetchingList({ coverage: { ...coverage, historyComplete: 'yes' } }) },
+  'fails with an info that is none': { fetchAccount: failing({ info: 12 }) },
+  'fails an account with NUL in its info': { fetchAccount: failing({ info: 'DOWN\0' }) },
+  'fails with NUL in its info': { authenticate: failing({ info: 'DOWN\0' }) },
+  'fails without an info': { listAccounts: failing({ info: undefined }) },
+  'fails with a status in letters': { listAccounts: failing({ status: '1007' }) },
+  'lists accounts that are no list': { listAccounts: rubbish({ kind: 'accounts', complete: true, accounts: new Set([ACCOUNT]) }) },
+  'lists an account of a type that is a list': { listAccounts: listing({ type: ['checking'] }) },
+  'lists an account of nobody': { listAccounts: listing({ isPro: 'perhaps' }) },
+  'lists a loan with no details at all': { listAccounts: listing({ loanDetails: undefined }) },
+  'lists a loan that is no number': { listAccounts: listing({ loanDetails: { ...LOAN, borrowed_capital: 10n } }) },
+  'lists a loan of infinite interest': { listAccounts: listing({ loanDetails: { ...LOAN, interest_rate: Number.POSITIVE_INFINITY } }) },
+  'lists a loan that ends at no day': { listAccounts: listing({ loanDetails: { ...LOAN, maturity_date: 'soon' } }) },
+  'lists savings of text': { listAccounts: listing({ savingsDetails: 'many' }) },
+  'lists savings without a ceiling': { listAccounts: listing({ savingsDetails: { ...SAVINGS, ceiling: undefined } }) },
+  'names a consent beyond any calendar': {
+    authenticate: rubbish({ kind: 'authenticated', session: null, consentExpiresAt: Number.MAX_SAFE_INTEGER }),
+  },
+  'keeps what cannot be kept': { authenticate: rubbish({ kind: 'authenticated', session: null, keep: { count: 10n } }) },
+  'challenges in a way of its own': { authenticate: challenging({ type: 'RIDDLE' }) },
+  'challenges without a label': { authenticate: challenging({ label: null }) },
+  'challenges for ever': { authenticate: challenging({ lifetimeMs: Number.POSITIVE_INFINITY }) },
+  'challenges for a year': { authenticate: challenging({ lifetimeMs: 365 * 24 * HOUR_MS }) },
+  'challenges and keeps what cannot be kept': { authenticate: challenging({}, () => {}) },
 };
 
 eachEngine('a connector', (open) => {
