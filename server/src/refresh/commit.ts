@@ -126,7 +126,10 @@ async function compare({ storage }: RefreshServices, run: Run, answer: Answered,
   return { rows: await rowsToCompare(storage, read, run.now - TOMBSTONES_MS), since, settled };
 }
 
-/** From the earliest date that the answer speaks of, with a margin for rows that moved; null for all rows. */
+/**
+ * From the earliest date that the answer speaks of, with a margin for rows that moved; null for all rows. A booked row without a
+ * date speaks of the day on which it was first seen, however long ago that is. What is not booked is always read.
+ */
 function compareSince(run: Run, { batches }: Extract<FetchedAccount['answer'], { kind: 'fetched' }>): CalendarDate | null {
   if (run.refresh.phase === 'full' || run.connector?.bank.input === 'files') return null;
   let earliest = isoDate(run.now);
@@ -134,7 +137,8 @@ function compareSince(run: Run, { batches }: Extract<FetchedAccount['answer'], {
     for (const { from } of coverage.windows) if (from < earliest) earliest = from;
     for (const row of observations) {
       const date = row.bookingDate ?? row.transactionDate ?? row.valueDate;
-      if (date && date < earliest) earliest = date;
+      if (date === undefined && row.status === 'booked') return null;
+      if (date !== undefined && date < earliest) earliest = date;
     }
   }
   return isoDate(Date.parse(earliest) - DAYS_BEFORE_WINDOW * DAY_MS);

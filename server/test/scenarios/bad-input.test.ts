@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HOUR_MS } from '../../src/base/clock.ts';
+import { DAY_MS, HOUR_MS, isoDate } from '../../src/base/clock.ts';
 import { type Money, money } from '../../src/base/money.ts';
 import type { Connector, Fetched, Observation, ObservedAccount } from '../../src/connectors/connector.ts';
 import { refreshItem } from '../../src/refresh/connection.ts';
@@ -264,6 +264,30 @@ eachEngine('rows', (open) => {
     assert.deepEqual((await rowsOf(storage)).map(({ date }) => date).toSorted(), ['1900-01-01', '2026-03-02', '2999-12-31']);
     assert.deepEqual(await statusOf(storage, itemId), [0, 'OK']);
     await isQuiet(world, itemId);
+  });
+
+  test('without dates that the bank goes on showing are the same rows after two months of daily looks', async (t) => {
+    const storage = await open(t);
+    const { bookingDate: _, ...undated } = ROW;
+    const rows: Observation[] = [
+      { ...undated, rawText: 'COTISATION' },
+      { ...undated, rawText: 'COTISATION', providerId: 'c2' },
+      { ...undated, status: 'pending', rawText: 'CAUTION', providerId: 'c3' },
+    ];
+    const lately = ({ now }: { now: number }): Promise<Fetched> => {
+      const windows = [{ from: isoDate(now - 30 * DAY_MS), to: isoDate(now) }];
+      const batch = { observations: rows, coverage: { ...coverage, windows, historyComplete: false }, balance: null };
+      return Promise.resolve({ kind: 'fetched', batches: [batch] });
+    };
+    const { world, itemId } = await begin(storage, { replaced: { fetchAccount: lately } });
+    const before = await rowsOf(storage);
+    assert.deepEqual([before.length, await counted(world)], [3, 1]);
+    for (let day = 0; day < 60; day += 1) {
+      world.clock.advance(17 * HOUR_MS);
+      await refresh(world, itemId);
+    }
+    assert.deepEqual([await counted(world), await rowsOf(storage)], [1, before]);
+    assert.deepEqual(await statusOf(storage, itemId), [0, 'OK']);
   });
 
   test('with control characters, marks of direction, halves of characters and 10,000 characters are kept, and counted once', async (t) => {
