@@ -127,8 +127,11 @@ export function withoutRepetitions(accounts: readonly ObservedAccount[]): readon
   });
 }
 
-/** Throws on rubbish, without a word of what the rows say. */
-export function checkBatches(batches: readonly Batch[]): void {
+/**
+ * Throws on rubbish, without a word of what the rows say. The balance is in the `currency` of its account, which is the only one
+ * that is stored and shown; rows may be in others.
+ */
+export function checkBatches(batches: readonly Batch[], currency: string): void {
   if (!Array.isArray(batches)) throw new Error('an account has no lists');
   let rows = 0;
   for (const { observations, coverage, balance } of batches as readonly Batch[]) {
@@ -136,7 +139,7 @@ export function checkBatches(batches: readonly Batch[]): void {
     rows += observations.length;
     if (rows > ROWS_MAX) throw new Error(`the connector answered more than ${ROWS_MAX} rows`);
     checkCoverage(coverage);
-    if (balance !== null) checkBalance(balance);
+    if (balance !== null) checkBalance(balance, currency);
     for (const observation of observations as readonly Observation[]) checkObservation(observation);
   }
 }
@@ -150,8 +153,9 @@ function checkCoverage(coverage: Coverage): void {
   if (!said.every(isTruth)) throw new Error('the coverage does not say what is complete');
 }
 
-function checkBalance({ amount, kind, at }: Balance): void {
+function checkBalance({ amount, kind, at }: Balance, currency: string): void {
   if (!isMoney(amount)) throw new Error('the balance is no amount');
+  if (amount.currency !== currency) throw new Error('the balance is in another currency than its account');
   if (!isStorableText(kind)) throw new Error('the kind of the balance is no text');
   if (!isDateOrNull(at)) throw new Error('the balance has no valid date');
 }

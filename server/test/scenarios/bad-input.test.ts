@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { findUserAccount } from '../../src/accounts/read.ts';
 import { DAY_MS, HOUR_MS, isoDate } from '../../src/base/clock.ts';
 import { type Money, money } from '../../src/base/money.ts';
 import type { Connector, Fetched, Observation, ObservedAccount } from '../../src/connectors/connector.ts';
@@ -12,7 +13,7 @@ import { sql } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { DRIVEN_BANK, drivenBank } from '../support/driven-bank.ts';
 import { eachEngine } from '../support/engines.ts';
-import { createWorld, type World } from '../support/world.ts';
+import { createWorld, USER, type World } from '../support/world.ts';
 
 const EUROS = (minor: number) => money(minor, 2, 'EUR');
 const ROW: Observation = { status: 'booked', amount: EUROS(-250), bookingDate: '2026-02-20', rawText: 'CAFE', providerId: 'c1' };
@@ -153,6 +154,9 @@ const BROKEN: Readonly<Record<string, Partial<Connector>>> = {
   'answers rows that are no list': { fetchAccount: fetchingList({ observations: new Set([ROW]) }) },
   'answers a balance of a kind that is none': { fetchAccount: fetchingList({ balance: { ...BALANCE, kind: null } }) },
   'answers a balance of a kind with NUL': { fetchAccount: fetchingList({ balance: { ...BALANCE, kind: 'book\0ed' } }) },
+  "answers a balance in another currency than the account's": {
+    fetchAccount: fetchingList({ balance: { ...BALANCE, amount: money(1, 2, 'BGN') } }),
+  },
   'answers a balance of no day': { fetchAccount: fetchingList({ balance: { ...BALANCE, at: undefined } }) },
   'covers no dates': { fetchAccount: fetchingList({ coverage: { ...coverage, windows: null } }) },
   'does not say what is complete': { fetchAccount: fetchingList({ coverage: { ...coverage, historyComplete: 'yes' } }) },
@@ -351,6 +355,84 @@ eachEngine('accounts', (open) => {
     await refresh(world, itemId);
     assert.deepEqual(await storage.first(sql`select balance_minor, status from accounts`), { balance_minor: 0, status: 0 });
     assert.deepEqual(await statusOf(storage, itemId), [0, 'OK']);
+    await isQuiet(world, itemId);
+  });
+});
+
+eachEngine('an account whose currency changes', (open) => {
+  const inLeva = (minor: number) => money(minor, 2, 'BGN');
+  const OLD = { ...ACCOUNT, currency: 'BGN' };
+  const OLD_ROWS = Array.from(
+    { length: 12 },
+    (_, at): Observation => ({ ...ROW, amount: inLeva(-1_000 - at), rawText: `SHOP ${at}`, providerId: `s${at}` }),
+  );
+  const beginInLeva = (storage: Storage) => begin(storage, { accounts: [OLD], rows: OLD_ROWS, balance: inLeva(19_558) });
+  const shown = async (storage: Storage) => {
+    const { id } = (await storage.first<{ id: number }>(sql`select id from accounts`))!;
+    const { currency, balance, status } = (await findUserAccount(storage, USER, id))!;
+    return [currency, balance?.minor ?? null, status];
+  };
+  const updatesSince = async (world: World, from: number) =>
+    (await world.events())
+      .slice(from)
+      .filter(({ type }) => type === 'item.account.updated')
+      .map(({ content }) => JSON.parse(content) as Record<string, number>);
+
+  test('follows the list of the bank: its balance moves once, and rows in the old currency stay as they are', async (t) => {
+    const storage = await open(t);
+    const { script, world, itemId } = await beginInLeva(storage);
+    const [before, told] = [await rowsOf(storage), (await world.events()).length];
+    Object.assign(script, { accounts: [ACCOUNT], balance: EUROS(10_000) });
+    await refresh(world, itemId);
+    assert.deepEqual(await shown(storage), ['EUR', 10_000, 0]);
+    const updates = await updatesSince(world, told);
+    const { nb_new_transactions, nb_updated_transactions, nb_deleted_transactions, balance } = updates[0]!;
+    assert.deepEqual([updates.length, balance, nb_new_transactions, nb_updated_transactions, nb_deleted_transactions], [1, 100, 0, 0, 0]);
+    await isQuiet(world, itemId);
+    assert.deepEqual(await rowsOf(storage), before);
+    assert.deepEqual(
+      [await statusOf(storage, itemId), await shown(storage)],
+      [
+        [0, 'OK'],
+        ['EUR', 10_000, 0],
+      ],
+    );
+  });
+
+  test('where the bank converts its rows too, has these in the end, each once', async (t) => {
+    const storage = await open(t);
+    const { script, world, itemId } = await beginInLeva(storage);
+    const converted = OLD_ROWS.map((row) => ({ ...row, amount: EUROS(Math.round(row.amount.minor / 1.95583)) }));
+    Object.assign(script, { accounts: [ACCOUNT], balance: EUROS(10_000), rows: converted });
+    for (let look = 0; look < 6; look += 1) await refresh(world, itemId);
+    const stored = await rowsOf(storage);
+    assert.deepEqual(
+      stored.map((row) => [row.amount_minor, row.currency]).toSorted(),
+      converted.map(({ amount }) => [amount.minor, 'EUR']).toSorted(),
+    );
+    await isQuiet(world, itemId);
+    assert.deepEqual(
+      [await statusOf(storage, itemId), await shown(storage)],
+      [
+        [0, 'OK'],
+        ['EUR', 10_000, 0],
+      ],
+    );
+  });
+
+  test('keeps its balance with the old one until the bank answers, and has none until the bank states it in the new one', async (t) => {
+    const storage = await open(t);
+    const { script, world, itemId } = await beginInLeva(storage);
+    const told = (await world.events()).length;
+    Object.assign(script, { accounts: [ACCOUNT], balance: null, replaced: { fetchAccount: failing({}) } });
+    await refresh(world, itemId);
+    assert.deepEqual(await shown(storage), ['BGN', 19_558, 1007]);
+    script.replaced = {};
+    await refresh(world, itemId);
+    assert.deepEqual([await shown(storage), await updatesSince(world, told)], [['EUR', null, 0], []]);
+    script.balance = EUROS(10_000);
+    await refresh(world, itemId);
+    assert.deepEqual([await shown(storage), (await updatesSince(world, told)).length], [['EUR', 10_000, 0], 1]);
     await isQuiet(world, itemId);
   });
 });
