@@ -29,8 +29,10 @@ type Outcome = {
   keep?: Json | undefined;
   /** Absent: as it was. */
   consentExpiresAt?: number | null | undefined;
-  /** Why the whole refresh failed; null where the bank answered. */
-  failure: Omit<Failure, 'kind'> | null;
+  /** At the login, at the list of accounts, or at every account that the bank was asked for. */
+  failedWhole: boolean;
+  /** How long the bank asks to be left in peace, the longest of its failures; null where it does not. */
+  retryAfterMs: number | null;
   /** Null where no account was looked at. */
   rowsAt: ((timestamps: readonly number[]) => PlanRows) | null;
   rows: number;
@@ -64,10 +66,21 @@ export async function commitAnswer(services: RefreshServices, run: Run, answer: 
     fullRefreshWanted: plan.fullRefreshWanted,
     keep: answer.keep,
     consentExpiresAt: answer.consentExpiresAt,
-    failure: null,
+    ...failuresOf(answer),
     rowsAt: (timestamps) => rowsOfPlan(owner, refresh.id, plan, rowIds, timestamps),
     rows: rowsWritten(plan),
   });
+}
+
+/** A bank that lets everybody in and then fails for every account is as down as one that lets nobody in. */
+function failuresOf({ accounts }: Answered): Pick<Outcome, 'failedWhole' | 'retryAfterMs'> {
+  const asked = accounts.filter(({ answer }) => answer.kind !== 'spared');
+  const failures = asked.flatMap(({ answer }) => (answer.kind === 'failed' ? [answer] : []));
+  const waits = failures.flatMap(({ retryAfterMs }) => retryAfterMs ?? []);
+  return {
+    failedWhole: failures.length > 0 && failures.length === asked.length,
+    retryAfterMs: waits.length === 0 ? null : Math.max(...waits),
+  };
 }
 
 export async function commitFailure(services: RefreshServices, run: Run, failure: Omit<Failure, 'kind'>): Promise<void> {
@@ -87,7 +100,8 @@ export async function commitFailure(services: RefreshServices, run: Run, failure
     },
     drafts: [refreshed],
     fullRefreshWanted: item.fullRefreshWanted,
-    failure,
+    failedWhole: true,
+    retryAfterMs: failure.retryAfterMs ?? null,
     rowsAt: null,
     rows: 0,
   });
@@ -189,9 +203,9 @@ async function endingOf(services: RefreshServices, run: Run, outcome: Outcome): 
   const { dueAt, schedule, circuit } = await pacing.end(
     {
       status: finished.status as StatusCode,
-      failedWhole: outcome.failure !== null,
+      failedWhole: outcome.failedWhole,
       connectedOnce: succeeded || item.connectedOnce,
-      retryAfterMs: outcome.failure?.retryAfterMs ?? null,
+      retryAfterMs: outcome.retryAfterMs,
       consentExpiresAt,
     },
     () => fingerprintOf(services, item),

@@ -30,7 +30,7 @@ export type PacedEnd = { dueAt: number | null; schedule: string; circuit: Circui
 
 export type EndedRefresh = {
   status: StatusCode;
-  /** The login or the list of accounts failed, rather than one account: then it says something of the bank. */
+  /** The login, the list of accounts or every account failed, rather than some: then it says something of the bank. */
   failedWhole: boolean;
   connectedOnce: boolean;
   retryAfterMs: number | null;
