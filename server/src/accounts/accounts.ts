@@ -20,6 +20,7 @@ export type AccountRecord = {
   isPro: boolean;
   loanDetails: string | null;
   savingsDetails: string | null;
+  /** In the account's currency. */
   balance: StoredBalance | null;
   status: number;
   statusCodeInfo: string | null;
@@ -134,7 +135,7 @@ const COLUMNS = [
 ] as const;
 
 /** What stays as the account was found. */
-const FIXED: readonly string[] = ['id', 'item_id', 'user_uuid', 'bank_id', 'currency', 'is_pro', 'created_at', 'updated_at'];
+const FIXED: readonly string[] = ['id', 'item_id', 'user_uuid', 'bank_id', 'is_pro', 'created_at', 'updated_at'];
 
 const ON_CONFLICT = `on conflict (id) do update set
   ${COLUMNS.filter((column) => !FIXED.includes(column))

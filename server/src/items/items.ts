@@ -108,6 +108,11 @@ export async function replaceCredentials(
     where id = ${itemId}`);
 }
 
+/** What the scheduler remembers, where a refresh has not ended yet. */
+export async function rememberSchedule(tx: Writer, itemId: number, schedule: string): Promise<void> {
+  await tx.run(sql`update items set schedule = ${schedule} where id = ${itemId}`);
+}
+
 /** What a finished refresh leaves on its item. */
 export type RefreshedItem = {
   id: number;

@@ -43,6 +43,8 @@ export type Refresh = {
   status: number | null;
   statusCodeInfo: string | null;
   epoch: number;
+  /** Runs that failed by a fault of ours. */
+  failedRuns: number;
   startedAt: number;
   finishedAt: number | null;
 };
@@ -65,6 +67,7 @@ type RefreshRow = {
   status: number | null;
   status_code_info: string | null;
   epoch: number;
+  failed_runs: number;
   started_at: number;
   finished_at: number | null;
 };
@@ -88,6 +91,7 @@ function fromRow(row: RefreshRow): Refresh {
     status: row.status,
     statusCodeInfo: row.status_code_info,
     epoch: row.epoch,
+    failedRuns: row.failed_runs,
     startedAt: row.started_at,
     finishedAt: row.finished_at,
   };
@@ -283,11 +287,16 @@ export async function isClaimed(reader: Reader, refresh: Pick<Refresh, 'id' | 'e
   return row !== undefined;
 }
 
-/** Gives a claim back, to run again at `runAt` (real time). */
-export async function releaseRefresh(tx: Writer, refresh: Pick<Refresh, 'id' | 'epoch'>, runAt: number): Promise<void> {
-  await tx.run(
-    sql`update refreshes set run_at = ${runAt}, running = 0 where id = ${refresh.id} and epoch = ${refresh.epoch} and finished_at is null`,
-  );
+/** Gives a claim back, to run again at `runAt` (real time); false where another worker has it now. */
+export async function releaseRefresh(
+  tx: Writer,
+  refresh: Pick<Refresh, 'id' | 'epoch'>,
+  { runAt, failedRuns }: { runAt: number; failedRuns: number },
+): Promise<boolean> {
+  const changed = await tx.run(sql`
+    update refreshes set run_at = ${runAt}, running = 0, failed_runs = ${failedRuns}
+    where id = ${refresh.id} and epoch = ${refresh.epoch} and finished_at is null`);
+  return changed === 1;
 }
 
 /** A test clock went forward: what waits for a moment of the application's time comes nearer in real time. Claims stay as long as they are. */

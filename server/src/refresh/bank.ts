@@ -109,7 +109,7 @@ export async function askBank(conversation: Conversation): Promise<BankAnswer> {
         checkFailure(answered);
         return answered;
       }
-      checkBatches(answered.batches);
+      checkBatches(answered.batches, account.currency);
       return { kind: 'fetched', batches: withStorableTexts(answered.batches) };
     });
     if (answer.kind === 'failed' && endsRefresh(answer)) return { ...answer, keep, consentExpiresAt };

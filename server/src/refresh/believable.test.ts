@@ -9,9 +9,9 @@ const broken = (part: Record<string, unknown>): Batch => list([{ ...row(-250, 1,
 
 describe('an answer of a bank', () => {
   test('is taken with dates of 1900 and of years to come, without dates, and in any currency', () => {
-    checkBatches([list([row(-250, 1, 'CAFE'), { ...row(1, 1, ''), bookingDate: '1900-01-01', valueDate: '2999-12-31' }])]);
+    checkBatches([list([row(-250, 1, 'CAFE'), { ...row(1, 1, ''), bookingDate: '1900-01-01', valueDate: '2999-12-31' }])], 'EUR');
     const { bookingDate: _, ...undated } = row(-250, 1, 'CAFE');
-    checkBatches([list([undated, { ...undated, amount: money(5, 3, 'KWD') }])]);
+    checkBatches([list([undated, { ...undated, amount: money(5, 3, 'KWD') }])], 'EUR');
   });
 
   test('is refused as a whole when a row is rubbish, and the words of the row are not repeated', () => {
@@ -28,18 +28,18 @@ describe('an answer of a bank', () => {
     ];
     for (const part of rubbish) {
       assert.throws(
-        () => checkBatches([broken({ rawText: 'SECRET', ...part })]),
+        () => checkBatches([broken({ rawText: 'SECRET', ...part })], 'EUR'),
         (error: Error) => !error.message.includes('SECRET'),
         JSON.stringify(part),
       );
     }
-    assert.throws(() => checkBatches([list([], { windows: [{ from: 'yesterday', to: '2026-03-31' }] })]));
+    assert.throws(() => checkBatches([list([], { windows: [{ from: 'yesterday', to: '2026-03-31' }] })], 'EUR'));
   });
 
   test('may have 200,000 rows, not one more', () => {
     const rows = new Array<Observation>(200_000).fill(row(-250, 1, 'CAFE'));
-    checkBatches([list(rows)]);
-    assert.throws(() => checkBatches([list(rows), list([row(-250, 1, 'CAFE')])]), /more than 200000 rows/);
+    checkBatches([list(rows)], 'EUR');
+    assert.throws(() => checkBatches([list(rows), list([row(-250, 1, 'CAFE')])], 'EUR'), /more than 200000 rows/);
   });
 
   test('is kept in texts that every database keeps, and untouched where all can be', () => {

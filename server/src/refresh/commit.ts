@@ -31,8 +31,10 @@ type Outcome = {
   /** Both absent: as they were. */
   keep?: Json | undefined;
   consentExpiresAt?: number | null | undefined;
-  /** Why the whole refresh failed; null where the bank answered. */
-  failure: Omit<Failure, 'kind'> | null;
+  /** At the login, at the list of accounts, or at every account that the bank was asked for. */
+  failedWhole: boolean;
+  /** How long the bank asks to be left in peace, the longest of its failures; null where it does not. */
+  retryAfterMs: number | null;
   /** Null where no account was looked at. */
   rowsAt: ((timestamps: readonly number[]) => PlanRows) | null;
   rows: number;
@@ -69,10 +71,21 @@ export async function commitAnswer(services: RefreshServices, run: Run, answer: 
     fullRefreshWanted: plan.fullRefreshWanted || (refresh.phase !== 'full' && item.fullRefreshWanted),
     keep: answer.keep,
     consentExpiresAt: answer.consentExpiresAt,
-    failure: null,
+    ...failuresOf(answer),
     rowsAt: (timestamps) => rowsOfPlan(owner, refresh.id, plan, rowIds, timestamps),
     rows: rowsWritten(plan),
   });
+}
+
+/** A bank that lets everybody in and then fails for every account is as down as one that lets nobody in. */
+function failuresOf({ accounts }: Answered): Pick<Outcome, 'failedWhole' | 'retryAfterMs'> {
+  const asked = accounts.filter(({ answer }) => answer.kind !== 'spared');
+  const failures = asked.flatMap(({ answer }) => (answer.kind === 'failed' ? [answer] : []));
+  const waits = failures.flatMap(({ retryAfterMs }) => retryAfterMs ?? []);
+  return {
+    failedWhole: failures.length > 0 && failures.length === asked.length,
+    retryAfterMs: waits.length === 0 ? null : Math.max(...waits),
+  };
 }
 
 export async function commitFailure(services: RefreshServices, run: Run, failure: Omit<Failure, 'kind'> & LoginOutcome): Promise<void> {
@@ -95,7 +108,8 @@ export async function commitFailure(services: RefreshServices, run: Run, failure
     fullRefreshWanted: item.fullRefreshWanted,
     keep,
     consentExpiresAt,
-    failure,
+    failedWhole: true,
+    retryAfterMs: failure.retryAfterMs ?? null,
     rowsAt: null,
     rows: 0,
   });
@@ -134,7 +148,10 @@ async function compare({ storage }: RefreshServices, run: Run, answer: Answered,
   return { rows: await rowsToCompare(storage, read, run.now - TOMBSTONES_MS), since, settled };
 }
 
-/** From the earliest date that the answer speaks of, with a margin for rows that moved; null for all rows. */
+/**
+ * From the earliest date that the answer speaks of, with a margin for rows that moved; null for all rows. A booked row without a
+ * date speaks of the day on which it was first seen, however long ago that is. What is not booked is always read.
+ */
 function compareSince(run: Run, { batches }: Extract<FetchedAccount['answer'], { kind: 'fetched' }>): CalendarDate | null {
   if (run.refresh.phase === 'full' || run.connector?.bank.input === 'files') return null;
   let earliest = isoDate(run.now);
@@ -142,7 +159,8 @@ function compareSince(run: Run, { batches }: Extract<FetchedAccount['answer'], {
     for (const { from } of coverage.windows) if (from < earliest) earliest = from;
     for (const row of observations) {
       const date = row.bookingDate ?? row.transactionDate ?? row.valueDate;
-      if (date && date < earliest) earliest = date;
+      if (date === undefined && row.status === 'booked') return null;
+      if (date !== undefined && date < earliest) earliest = date;
     }
   }
   return isoDate(Date.parse(earliest) - DAYS_BEFORE_WINDOW * DAY_MS);
@@ -195,10 +213,10 @@ async function endingOf(services: RefreshServices, run: Run, outcome: Outcome): 
   const { dueAt, schedule, circuit, fullRefreshDue } = await pacing.end(
     {
       status: finished.status as StatusCode,
-      failedWhole: outcome.failure !== null,
-      full: outcome.failure === null && refresh.phase === 'full',
+      failedWhole: outcome.failedWhole,
+      full: connected && refresh.phase === 'full',
       connectedOnce: connected || item.connectedOnce,
-      retryAfterMs: outcome.failure?.retryAfterMs ?? null,
+      retryAfterMs: outcome.retryAfterMs,
       consentExpiresAt,
     },
     () => fingerprintOf(services, item),

@@ -139,6 +139,10 @@ function kept({ held, not_shown: notShown, breaker, anomalies, ids }: AccountNot
 function balance({ balance: { before, after, explained } }: AccountNote): string[] {
   if (after === null) return ['The bank gave no balance.'];
   if (before === null) return [`The balance became known: ${after.amount} ${after.currency_code}.`];
+  if (before.currency_code !== after.currency_code)
+    return [
+      `The balance is in another currency: it was ${before.amount} ${before.currency_code}, and is ${after.amount} ${after.currency_code}.`,
+    ];
   if (before.amount === after.amount && before.kind === after.kind) return [`The balance stayed ${after.amount} ${after.currency_code}.`];
   const moved = `The balance went from ${before.amount} to ${after.amount} ${after.currency_code}`;
   return [explained ? `${moved}, by the sum of the changes.` : `${moved}, and the changes do not sum up to that.`];

@@ -1,6 +1,6 @@
 /** One account of a plan: what its answer means for its rows and for itself. Pure. */
 import type { AccountRecord } from '../accounts/accounts.ts';
-import type { Batch, ObservedAccount, StatusCode } from '../connectors/connector.ts';
+import type { Balance, Batch, ObservedAccount, StatusCode } from '../connectors/connector.ts';
 import { defaultInfo } from '../connectors/statuses.ts';
 import type { FetchedAccount } from './bank.ts';
 import { detect } from './detection/detect.ts';
@@ -34,7 +34,8 @@ export function planAccount(input: PlanInput, fetched: FetchedAccount, found: Fo
   const status = accountStatus(base.status, outcome);
   const record: AccountRecord = {
     ...described,
-    balance: outcome.balance,
+    currency: observed.currency,
+    balance: inCurrency(outcome.balance, observed.currency),
     status,
     statusCodeInfo: defaultInfo(status),
     trust: JSON.stringify(outcome.trust),
@@ -83,7 +84,12 @@ function historyOwed(phase: FetchedAccount['asked']['phase'], base: AccountRecor
   return phase === 'recent' && !base.historyComplete && !batches.every(({ coverage }) => coverage.historyComplete);
 }
 
-/** As the bank's list has it now. Seen again, it is neither absent nor deleted; what was settled must be found again. */
+/** A balance that is known in the old currency of its account only is not known in the new one. */
+function inCurrency(balance: Balance | null, currency: string): Balance | null {
+  return balance?.amount.currency === currency ? balance : null;
+}
+
+/** As the bank's list has it now, but for its currency, which changes with its balance. Seen again, it is neither absent nor deleted; what was settled must be found again. */
 function describedAs(base: AccountRecord, observed: ObservedAccount): AccountRecord {
   return {
     ...base,

@@ -10,10 +10,11 @@ import type { Counters } from '../storage/counters.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Vault } from '../vault/vault.ts';
-import { askBank, type BankAnswer } from './bank.ts';
+import { askBank, type BankAnswer, CRASHED } from './bank.ts';
 import type { Beginning } from './beginning.ts';
 import { commitAnswer, commitFailure } from './commit.ts';
 import type { Endings } from './endings.ts';
+import { isGivenUp, runAgain } from './failed-run.ts';
 import { type BankOutcomes, circuitDomain } from './schedule/circuits.ts';
 import { accountKey } from './schedule/ledger.ts';
 import { type Pacing, pace } from './schedule/pacing.ts';
@@ -67,27 +68,34 @@ export type Run = Beginning & {
 /** What runs begin with and end in, shared by those that do so together. `beginning` is null for an item that is gone. */
 export type RunTogether = { beginning: () => Promise<Beginning | null>; endings: Endings; signal: AbortSignal };
 
-/** Throws only what no rule foresees, while the claim stands: the refresh then runs again. */
+/** Throws only where not even the failure of a run could be written down, while the claim stands. */
 export async function runRefresh(services: RefreshServices, refresh: Refresh, together: RunTogether): Promise<void> {
+  let run: Run | null = null;
   try {
-    await runClaimed(services, refresh, together);
+    const beginning = await together.beginning();
+    if (!beginning) return;
+    run = begin(services, refresh, beginning, together.endings);
+    await runClaimed(services, run, together.signal);
   } catch (error) {
+    const { id, itemId } = refresh;
     // An item that is erased takes its keys and rows from under its run: what then fails concerns nobody.
-    if (await isClaimed(services.storage, refresh)) throw error;
-    services.log.info({ refresh: refresh.id, item: refresh.itemId, fenced_off: true }, 'refresh');
+    if (!(await isClaimed(services.storage, refresh))) {
+      services.log.info({ refresh: id, item: itemId, fenced_off: true }, 'refresh');
+      return;
+    }
+    services.log.error({ refresh: id, item: itemId, failed_before: refresh.failedRuns, error }, 'refresh run failed; it runs again');
+    await runAgain(services, refresh, { run, abandoned: together.signal.aborted });
   }
 }
 
-async function runClaimed(services: RefreshServices, refresh: Refresh, { beginning: begin, endings, signal }: RunTogether): Promise<void> {
-  const { clock } = services;
-  const beginning = await begin();
-  if (!beginning) return;
+function begin(services: RefreshServices, refresh: Refresh, beginning: Beginning, endings: Endings): Run {
   const { item } = beginning;
-  const now = clock.now() + beginning.clockOffsetMs;
+  const now = services.clock.now() + beginning.clockOffsetMs;
   const connector = services.connector(item.bankId);
   const pacing = pace({
     item,
     refresh,
+    givenUp: isGivenUp(refresh),
     bank: connector?.bank ?? null,
     domain: circuitDomain(beginning.environment, item.applicationId),
     applicationBands: readBands(beginning.refreshBands),
@@ -95,13 +103,19 @@ async function runClaimed(services: RefreshServices, refresh: Refresh, { beginni
     now,
   });
   const startedAt = performance.now();
-  const run: Run = { ...beginning, refresh, endings, connector, pacing, now, startedAt, traceparent: newTraceparent(), calls: 0 };
+  return { ...beginning, refresh, endings, connector, pacing, now, startedAt, traceparent: newTraceparent(), calls: 0 };
+}
+
+async function runClaimed(services: RefreshServices, run: Run, signal: AbortSignal): Promise<void> {
+  const { refresh, item, connector, pacing, now } = run;
+  const { clock } = services;
+  if (isGivenUp(refresh)) return commitFailure(services, run, CRASHED);
   if (!connector) return commitFailure(services, run, { status: 1005, info: null });
   if (challengeExpired(refresh, clock.now())) return commitFailure(services, run, SCA_MISSING);
 
   const credentials = await openCredentials(services, item, connector);
   if (!credentials) return commitFailure(services, run, SCA_MISSING);
-  const asking = await pacing.decide(beginning.accounts, () => fingerprintOf(services, item));
+  const asking = await pacing.decide(run.accounts, () => fingerprintOf(services, item));
   if (asking.kind === 'spare') return commitFailure(services, run, { ...asking, info: asking.info ?? infoBefore(item, asking.status) });
   const answer = await askBank({
     connector,
@@ -117,7 +131,7 @@ async function runClaimed(services: RefreshServices, refresh: Refresh, { beginni
       kept: await openState(services, item),
     },
     phase: refresh.phase,
-    from: (account) => windowStart(refresh, storedAs(beginning.accounts, account), now),
+    from: (account) => windowStart(refresh, storedAs(run.accounts, account), now),
     onProgress: progressWriter(services, refresh),
     onCrash: (error) => services.log.error({ refresh: refresh.id, item: item.id, bank: item.bankId, error }, 'connector crashed'),
     onCall: () => {

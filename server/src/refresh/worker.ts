@@ -2,9 +2,9 @@
  * The worker: what is due becomes a refresh, what is runnable is claimed and run. Claims end by time, so a dead worker frees
  * its own; on an embedded database the next start does.
  */
-import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
+import { MINUTE_MS } from '../base/clock.ts';
 import { startLoop } from '../base/loop.ts';
-import { claimRefreshes, freeClaims, nextWorkAt, type Refresh, releaseRefresh } from '../items/refreshes.ts';
+import { claimRefreshes, freeClaims, nextWorkAt, type Refresh } from '../items/refreshes.ts';
 import { type Beginning, readBeginnings } from './beginning.ts';
 import { createEndings, type Endings } from './endings.ts';
 import { type RefreshServices, type RunTogether, runRefresh } from './run.ts';
@@ -16,9 +16,6 @@ const LEASE_MS = 10 * MINUTE_MS;
 export const CONCURRENT_MAX = 32;
 /** Runs that end within this time are followed by one claim for all of them, so that a claim costs a busy node little. */
 const GATHER_MS = 5;
-/** A run that fails by a fault of ours is tried again after this, twice as long each time, so that no bank is asked for ever for nothing. */
-const RUN_AGAIN_MS = 30 * SECOND_MS;
-const RUN_AGAIN_MAX_MS = HOUR_MS;
 /** How late a request of another process (the command line) is seen by a worker that nobody tells. */
 const POLL_MS = 1_000;
 /** One that is told asks for itself when it has heard nothing for so long: the heartbeat that tells it has stopped. */
@@ -129,10 +126,7 @@ async function runClaimed(services: RefreshServices, refresh: Refresh, together:
   try {
     await runRefresh(services, refresh, together);
   } catch (error) {
-    services.log.error({ refresh: refresh.id, item: refresh.itemId, error }, 'refresh run failed; it runs again');
-    const pauseMs = together.signal.aborted ? 0 : Math.min(RUN_AGAIN_MAX_MS, RUN_AGAIN_MS * 2 ** Math.min(refresh.epoch - 1, 10));
-    const runAt = services.clock.now() + pauseMs;
-    await services.storage.transaction((tx) => releaseRefresh(tx, refresh, runAt)).catch(() => {});
+    services.log.error({ refresh: refresh.id, item: refresh.itemId, error }, 'refresh run failed; it runs again when its claim has ended');
   }
 }
 

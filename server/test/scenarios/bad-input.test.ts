@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HOUR_MS } from '../../src/base/clock.ts';
+import { findUserAccount } from '../../src/accounts/read.ts';
+import { DAY_MS, HOUR_MS, isoDate } from '../../src/base/clock.ts';
 import { type Money, money } from '../../src/base/money.ts';
 import type { Connector, Fetched, Observation, ObservedAccount } from '../../src/connectors/connector.ts';
 import { refreshItem } from '../../src/refresh/connection.ts';
@@ -12,7 +13,7 @@ import { sql } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { DRIVEN_BANK, drivenBank } from '../support/driven-bank.ts';
 import { eachEngine } from '../support/engines.ts';
-import { createWorld, type World } from '../support/world.ts';
+import { createWorld, USER, type World } from '../support/world.ts';
 
 const EUROS = (minor: number) => money(minor, 2, 'EUR');
 const ROW: Observation = { status: 'booked', amount: EUROS(-250), bookingDate: '2026-02-20', rawText: 'CAFE', providerId: 'c1' };
@@ -99,6 +100,23 @@ const rubbish = (answer: unknown) => () => Promise.resolve(answer as never);
 const listing = (part: object) => rubbish({ kind: 'accounts', complete: true, accounts: [{ ...ACCOUNT, ...part }] });
 const fetching = (part: object) =>
   rubbish(fetched({ accounts: [], rows: [{ ...ROW, ...part } as Observation], balance: null, replaced: {} }));
+/** The list of rows as it should be, but for a part of itself. */
+const fetchingList = (part: object) => {
+  const { batches } = fetched({ accounts: [], rows: [ROW], balance: EUROS(1), replaced: {} });
+  return rubbish({ kind: 'fetched', batches: [{ ...batches[0]!, ...part }] });
+};
+const challenging = (part: object, state: unknown = null) => {
+  const challenge = { type: 'SMS', label: 'Code', description: null, isNumeric: true, lifetimeMs: 60_000, ...part };
+  return rubbish({ kind: 'challenge', challenge, state });
+};
+const failing = (part: object) => rubbish({ kind: 'failed', status: 1007, info: null, ...part });
+const LOAN = {
+  ...{ next_payment_date: null, next_payment_amount: null, maturity_date: null, opening_date: null, interest_rate: null },
+  ...{ type: null, borrowed_capital: null, repaid_capital: null, remaining_capital: null },
+};
+const SAVINGS = { opening_date: null, interest_rate: null, ceiling: null };
+const BALANCE = { amount: EUROS(1), kind: 'booked', at: null };
+const coverage = fetched({ accounts: [], rows: [], balance: null, replaced: {} }).batches[0]!.coverage;
 const throwing = () => {
   throw new Error('a connector of somebody else');
 };
@@ -125,6 +143,46 @@ const BROKEN: Readonly<Record<string, Partial<Connector>>> = {
   'answers amounts that are none': { fetchAccount: fetching({ amount: { minor: Number.NaN, exponent: 2, currency: 'EUR' } }) },
   'answers dates that are none': { fetchAccount: fetching({ bookingDate: '31/02/2026' }) },
   'answers ids that are no text': { fetchAccount: fetching({ providerId: 12 }) },
+  'corrects nothing': { fetchAccount: fetching({ correction: null }) },
+  'corrects in a way of its own': { fetchAccount: fetching({ correction: { action: 'undo', providerId: 'c1' } }) },
+  'corrects a row without naming it': { fetchAccount: fetching({ correction: { action: 'delete' } }) },
+  'sorts a row into a category of its own': { fetchAccount: fetching({ categoryId: 'food' }) },
+  'sorts a row into half a category': { fetchAccount: fetching({ categoryId: 1.5 }) },
+  'says of a row that it is perhaps shown': { fetchAccount: fetching({ showClientSide: 'perhaps' }) },
+  'answers a date that is a list': { fetchAccount: fetching({ valueDate: ['2026-02-20'] }) },
+  'answers a currency that is a list': { fetchAccount: fetching({ amount: { minor: 1, exponent: 2, currency: ['EUR'] } }) },
+  'answers rows that are no list': { fetchAccount: fetchingList({ observations: new Set([ROW]) }) },
+  'answers a balance of a kind that is none': { fetchAccount: fetchingList({ balance: { ...BALANCE, kind: null } }) },
+  'answers a balance of a kind with NUL': { fetchAccount: fetchingList({ balance: { ...BALANCE, kind: 'book\0ed' } }) },
+  "answers a balance in another currency than the account's": {
+    fetchAccount: fetchingList({ balance: { ...BALANCE, amount: money(1, 2, 'BGN') } }),
+  },
+  'answers a balance of no day': { fetchAccount: fetchingList({ balance: { ...BALANCE, at: undefined } }) },
+  'covers no dates': { fetchAccount: fetchingList({ coverage: { ...coverage, windows: null } }) },
+  'does not say what is complete': { fetchAccount: fetchingList({ coverage: { ...coverage, historyComplete: 'yes' } }) },
+  'fails with an info that is none': { fetchAccount: failing({ info: 12 }) },
+  'fails an account with NUL in its info': { fetchAccount: failing({ info: 'DOWN\0' }) },
+  'fails with NUL in its info': { authenticate: failing({ info: 'DOWN\0' }) },
+  'fails without an info': { listAccounts: failing({ info: undefined }) },
+  'fails with a status in letters': { listAccounts: failing({ status: '1007' }) },
+  'lists accounts that are no list': { listAccounts: rubbish({ kind: 'accounts', complete: true, accounts: new Set([ACCOUNT]) }) },
+  'lists an account of a type that is a list': { listAccounts: listing({ type: ['checking'] }) },
+  'lists an account of nobody': { listAccounts: listing({ isPro: 'perhaps' }) },
+  'lists a loan with no details at all': { listAccounts: listing({ loanDetails: undefined }) },
+  'lists a loan that is no number': { listAccounts: listing({ loanDetails: { ...LOAN, borrowed_capital: 10n } }) },
+  'lists a loan of infinite interest': { listAccounts: listing({ loanDetails: { ...LOAN, interest_rate: Number.POSITIVE_INFINITY } }) },
+  'lists a loan that ends at no day': { listAccounts: listing({ loanDetails: { ...LOAN, maturity_date: 'soon' } }) },
+  'lists savings of text': { listAccounts: listing({ savingsDetails: 'many' }) },
+  'lists savings without a ceiling': { listAccounts: listing({ savingsDetails: { ...SAVINGS, ceiling: undefined } }) },
+  'names a consent beyond any calendar': {
+    authenticate: rubbish({ kind: 'authenticated', session: null, consentExpiresAt: Number.MAX_SAFE_INTEGER }),
+  },
+  'keeps what cannot be kept': { authenticate: rubbish({ kind: 'authenticated', session: null, keep: { count: 10n } }) },
+  'challenges in a way of its own': { authenticate: challenging({ type: 'RIDDLE' }) },
+  'challenges without a label': { authenticate: challenging({ label: null }) },
+  'challenges for ever': { authenticate: challenging({ lifetimeMs: Number.POSITIVE_INFINITY }) },
+  'challenges for a year': { authenticate: challenging({ lifetimeMs: 365 * 24 * HOUR_MS }) },
+  'challenges and keeps what cannot be kept': { authenticate: challenging({}, () => {}) },
 };
 
 eachEngine('a connector', (open) => {
@@ -212,6 +270,30 @@ eachEngine('rows', (open) => {
     await isQuiet(world, itemId);
   });
 
+  test('without dates that the bank goes on showing are the same rows after two months of daily looks', async (t) => {
+    const storage = await open(t);
+    const { bookingDate: _, ...undated } = ROW;
+    const rows: Observation[] = [
+      { ...undated, rawText: 'COTISATION' },
+      { ...undated, rawText: 'COTISATION', providerId: 'c2' },
+      { ...undated, status: 'pending', rawText: 'CAUTION', providerId: 'c3' },
+    ];
+    const lately = ({ now }: { now: number }): Promise<Fetched> => {
+      const windows = [{ from: isoDate(now - 30 * DAY_MS), to: isoDate(now) }];
+      const batch = { observations: rows, coverage: { ...coverage, windows, historyComplete: false }, balance: null };
+      return Promise.resolve({ kind: 'fetched', batches: [batch] });
+    };
+    const { world, itemId } = await begin(storage, { replaced: { fetchAccount: lately } });
+    const before = await rowsOf(storage);
+    assert.deepEqual([before.length, await counted(world)], [3, 1]);
+    for (let day = 0; day < 60; day += 1) {
+      world.clock.advance(17 * HOUR_MS);
+      await refresh(world, itemId);
+    }
+    assert.deepEqual([await counted(world), await rowsOf(storage)], [1, before]);
+    assert.deepEqual(await statusOf(storage, itemId), [0, 'OK']);
+  });
+
   test('with control characters, marks of direction, halves of characters and 10,000 characters are kept, and counted once', async (t) => {
     const storage = await open(t);
     const labels = ['NUL\0 BELL\u0007', 'RTL \u202E\u200Fevil', 'HALF \uD83D', 'x'.repeat(10_000), 'ref-'.repeat(2_500), ''];
@@ -273,6 +355,84 @@ eachEngine('accounts', (open) => {
     await refresh(world, itemId);
     assert.deepEqual(await storage.first(sql`select balance_minor, status from accounts`), { balance_minor: 0, status: 0 });
     assert.deepEqual(await statusOf(storage, itemId), [0, 'OK']);
+    await isQuiet(world, itemId);
+  });
+});
+
+eachEngine('an account whose currency changes', (open) => {
+  const inLeva = (minor: number) => money(minor, 2, 'BGN');
+  const OLD = { ...ACCOUNT, currency: 'BGN' };
+  const OLD_ROWS = Array.from(
+    { length: 12 },
+    (_, at): Observation => ({ ...ROW, amount: inLeva(-1_000 - at), rawText: `SHOP ${at}`, providerId: `s${at}` }),
+  );
+  const beginInLeva = (storage: Storage) => begin(storage, { accounts: [OLD], rows: OLD_ROWS, balance: inLeva(19_558) });
+  const shown = async (storage: Storage) => {
+    const { id } = (await storage.first<{ id: number }>(sql`select id from accounts`))!;
+    const { currency, balance, status } = (await findUserAccount(storage, USER, id))!;
+    return [currency, balance?.minor ?? null, status];
+  };
+  const updatesSince = async (world: World, from: number) =>
+    (await world.events())
+      .slice(from)
+      .filter(({ type }) => type === 'item.account.updated')
+      .map(({ content }) => JSON.parse(content) as Record<string, number>);
+
+  test('follows the list of the bank: its balance moves once, and rows in the old currency stay as they are', async (t) => {
+    const storage = await open(t);
+    const { script, world, itemId } = await beginInLeva(storage);
+    const [before, told] = [await rowsOf(storage), (await world.events()).length];
+    Object.assign(script, { accounts: [ACCOUNT], balance: EUROS(10_000) });
+    await refresh(world, itemId);
+    assert.deepEqual(await shown(storage), ['EUR', 10_000, 0]);
+    const updates = await updatesSince(world, told);
+    const { nb_new_transactions, nb_updated_transactions, nb_deleted_transactions, balance } = updates[0]!;
+    assert.deepEqual([updates.length, balance, nb_new_transactions, nb_updated_transactions, nb_deleted_transactions], [1, 100, 0, 0, 0]);
+    await isQuiet(world, itemId);
+    assert.deepEqual(await rowsOf(storage), before);
+    assert.deepEqual(
+      [await statusOf(storage, itemId), await shown(storage)],
+      [
+        [0, 'OK'],
+        ['EUR', 10_000, 0],
+      ],
+    );
+  });
+
+  test('where the bank converts its rows too, has these in the end, each once', async (t) => {
+    const storage = await open(t);
+    const { script, world, itemId } = await beginInLeva(storage);
+    const converted = OLD_ROWS.map((row) => ({ ...row, amount: EUROS(Math.round(row.amount.minor / 1.95583)) }));
+    Object.assign(script, { accounts: [ACCOUNT], balance: EUROS(10_000), rows: converted });
+    for (let look = 0; look < 6; look += 1) await refresh(world, itemId);
+    const stored = await rowsOf(storage);
+    assert.deepEqual(
+      stored.map((row) => [row.amount_minor, row.currency]).toSorted(),
+      converted.map(({ amount }) => [amount.minor, 'EUR']).toSorted(),
+    );
+    await isQuiet(world, itemId);
+    assert.deepEqual(
+      [await statusOf(storage, itemId), await shown(storage)],
+      [
+        [0, 'OK'],
+        ['EUR', 10_000, 0],
+      ],
+    );
+  });
+
+  test('keeps its balance with the old one until the bank answers, and has none until the bank states it in the new one', async (t) => {
+    const storage = await open(t);
+    const { script, world, itemId } = await beginInLeva(storage);
+    const told = (await world.events()).length;
+    Object.assign(script, { accounts: [ACCOUNT], balance: null, replaced: { fetchAccount: failing({}) } });
+    await refresh(world, itemId);
+    assert.deepEqual(await shown(storage), ['BGN', 19_558, 1007]);
+    script.replaced = {};
+    await refresh(world, itemId);
+    assert.deepEqual([await shown(storage), await updatesSince(world, told)], [['EUR', null, 0], []]);
+    script.balance = EUROS(10_000);
+    await refresh(world, itemId);
+    assert.deepEqual([await shown(storage), (await updatesSince(world, told)).length], [['EUR', 10_000, 0], 1]);
     await isQuiet(world, itemId);
   });
 });

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/base/clock.ts';
-import type { Authentication, Connector, ObservedAccount } from '../../src/connectors/connector.ts';
+import type { Authentication, Connector, Failure, ObservedAccount } from '../../src/connectors/connector.ts';
 import { demoBankEntry } from '../../src/connectors/sandbox/demo-bank.ts';
 import { claimRefreshes } from '../../src/items/refreshes.ts';
 import { connectItem, refreshItem } from '../../src/refresh/connection.ts';
@@ -18,10 +18,12 @@ const BANK = 4001;
 const LOGIN = { USER: 'somebody', PWD: 'any' };
 const signal = new AbortController().signal;
 
-/** A bank of two accounts without rows, with the default limits, that answers logins as it is told. */
+/** A bank of two accounts without rows, with the default limits, that answers as it is told. */
 type DrivenBank = {
   connector: Connector;
   answer: (login: string) => Exclude<Authentication, { kind: 'challenge' }> | null;
+  /** How an account fails, by its handle; null where it does not. */
+  fail: (account: string) => Failure | null;
   logins: number[];
   fetches: { at: number; account: string }[];
 };
@@ -40,6 +42,7 @@ function drivenBank(access: Connector['bank']['access'] = {}): DrivenBank {
   });
   const bank: DrivenBank = {
     answer: () => null,
+    fail: () => null,
     logins: [],
     fetches: [],
     connector: {
@@ -53,6 +56,8 @@ function drivenBank(access: Connector['bank']['access'] = {}): DrivenBank {
       },
       async fetchAccount({ account: { handle }, now }) {
         bank.fetches.push({ at: now, account: handle });
+        const failure = bank.fail(handle);
+        if (failure) return failure;
         const windows = [{ from: '2020-01-01', to: '2040-01-01' }];
         const complete = { bookedComplete: true, pendingComplete: true, scheduledComplete: true, historyComplete: true };
         const balance = { amount: { minor: 100, exponent: 2, currency: 'EUR' }, kind: 'booked', at: null };
@@ -169,6 +174,27 @@ eachEngine('the scheduler', (open, engine) => {
     assert.equal((await readItemSchedule(world.services, APPLICATION, itemId, world.clock.now()))!.failuresInARow, 0);
   });
 
+  for (const [what, status] of [
+    ['is suspended', 1007],
+    ['is not supported', 1005],
+  ] as const) {
+    test(`an account that ${what} for hours is not asked before they are over, the longest of all`, async (t) => {
+      const bank = drivenBank({ callsPerDay: null });
+      const world = await start(t, bank);
+      const itemId = await world.connect(BANK, LOGIN);
+      const waits: Record<string, number> = { one: 20 * HOUR_MS, two: HOUR_MS };
+      bank.fail = (account) => ({ kind: 'failed', status, info: null, retryAfterMs: waits[account]! });
+      await ask(world, itemId);
+      const asked = bank.fetches.length;
+      bank.fail = () => null;
+      await advance(world, 20 * HOUR_MS - MINUTE_MS);
+      assert.equal(bank.fetches.length, asked);
+      await advance(world, DAY_MS);
+      assert.ok(bank.fetches.length > asked);
+      assert.equal((await itemOf(world, itemId)).status, 0);
+    });
+  }
+
   test('refused credentials are never tried again by themselves; new ones, and the user, are let through', async (t) => {
     const bank = drivenBank();
     const world = await start(t, bank);
@@ -220,6 +246,32 @@ eachEngine('the scheduler', (open, engine) => {
     for (const itemId of items) assert.equal((await itemOf(world, itemId)).status, 1007);
 
     bank.answer = () => null;
+    await advance(world, 5 * HOUR_MS);
+    assert.deepEqual(await circuits(), []);
+    for (const itemId of items) assert.equal((await itemOf(world, itemId)).status, 0, `item ${itemId}`);
+  });
+
+  test('a bank that fails for all accounts of most items is left in peace; one account of several says nothing of it', async (t) => {
+    const bank = drivenBank({ callsPerDay: null });
+    const world = await start(t, bank);
+    const items: number[] = [];
+    for (let n = 0; n < 6; n += 1) items.push(await world.connect(BANK, LOGIN));
+    const circuits = () => world.services.storage.all(sql`select bank_id from bank_circuits`);
+    const down: Failure = { kind: 'failed', status: 1003, info: 'BANK_IS_DOWN' };
+    bank.fail = (account) => (account === 'one' ? down : null);
+    for (const itemId of items) await ask(world, itemId);
+    assert.deepEqual(await circuits(), []);
+
+    bank.fail = () => down;
+    for (const itemId of items) await ask(world, itemId);
+    assert.deepEqual(await circuits(), [{ bank_id: BANK }]);
+    const asked = bank.logins.length;
+    const before = await countEvents(world);
+    await ask(world, items[0]!);
+    assert.equal(bank.logins.length, asked);
+    assert.deepEqual(await statusesSince(world, before), [{ itemId: items[0]!, status: 1007 }]);
+
+    bank.fail = () => null;
     await advance(world, 5 * HOUR_MS);
     assert.deepEqual(await circuits(), []);
     for (const itemId of items) assert.equal((await itemOf(world, itemId)).status, 0, `item ${itemId}`);

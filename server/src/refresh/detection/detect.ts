@@ -4,7 +4,7 @@
  */
 import type { Balance, Batch, CalendarDate } from '../../connectors/connector.ts';
 import { judgeAbsences } from './absence.ts';
-import { balanceChanged, chooseBalance, isExplained } from './balance.ts';
+import { balanceChanged, chooseBalance, isExplained, movement } from './balance.ts';
 import { addChanges, type Change, type Net, type NetChanges, sortChanges } from './changes.ts';
 import { byContent, created, type Matching, merged, openMatching, settledPair } from './entries.ts';
 import { learn, trustLevel } from './identifiers.ts';
@@ -55,6 +55,7 @@ export function detect(input: DetectionInput): Outcome {
   const { created, updated, deleted, held, touched } = sortChanges(net);
   const counts = { new: created.length, updated: updated.length, deleted: deleted.length };
   const changed = balanceChanged(input.balance.current, progress.balance);
+  const comparable = movement(input.balance.current, progress.balance) !== null;
   const quiet = counts.new + counts.updated + counts.deleted + held.length === 0;
   const complete = batches.every(({ coverage }) => coverage.bookedComplete);
   return {
@@ -67,7 +68,8 @@ export function detect(input: DetectionInput): Outcome {
     balance: progress.balance,
     balanceChanged: changed,
     explained: !progress.balanceKnown || isExplained(input.balance.current, progress.balance, withoutBackfill(input, net)),
-    incomplete1009: changed && input.balance.current !== null && complete && quiet && input.accountType !== 'loan',
+    // Of one that becomes known, or turns into another currency, nobody can say by how much it moved.
+    incomplete1009: changed && comparable && complete && quiet && input.accountType !== 'loan',
     trust: progress.trust,
     breaker: progress.breaker,
     anomalies: progress.anomalies,

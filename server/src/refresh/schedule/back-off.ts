@@ -11,6 +11,10 @@ export const RETRY_AFTER_MAX_MS = 7 * 24 * HOUR_MS;
 /** `failures` in a row, at least 1; `chance` from 0 to 1. The bank's own word comes first where it asks for longer. */
 export function retryAt(failures: number, retryAfterMs: number | null, chance: number, now: number): number {
   const stepMs = BACK_OFF_MS[Math.min(failures, BACK_OFF_MS.length) - 1]!;
-  const askedMs = Math.min(Math.max(retryAfterMs ?? 0, 0), RETRY_AFTER_MAX_MS);
-  return now + Math.ceil(Math.max(RETRY_GAP_MIN_MS, chance * stepMs, askedMs));
+  return now + Math.ceil(Math.max(RETRY_GAP_MIN_MS, chance * stepMs, patienceMs(retryAfterMs)));
+}
+
+/** How long the bank is left in peace at its own wish. */
+export function patienceMs(retryAfterMs: number | null): number {
+  return Math.min(Math.max(Math.ceil(retryAfterMs ?? 0), 0), RETRY_AFTER_MAX_MS);
 }

@@ -1,7 +1,7 @@
 /** What the scheduler decides about one item: at its due moment, before its bank is asked, and after a refresh. Pure; times are the application's. */
 import { DAY_MS } from '../../base/clock.ts';
 import type { StatusCode } from '../../connectors/connector.ts';
-import { retryAt } from './back-off.ts';
+import { patienceMs, retryAt } from './back-off.ts';
 import { type Circuit, lookAgainAt } from './circuit.ts';
 import { draw } from './draw.ts';
 import { type Asker, callsFreeAt, callsLeft, type Ledger, loginFreeAt, SCOPES, type Scope, spend } from './ledger.ts';
@@ -76,7 +76,7 @@ export type Ended = {
   spent: { logins: number; accounts: readonly string[]; scopes: readonly Scope[] } | null;
   /** When a spared bank may be asked again. */
   sparedUntil: number | null;
-  /** The bank's own wish. */
+  /** The bank's own wish, at whichever of its failures it was the longest. */
   retryAfterMs: number | null;
   fingerprint: string | null;
 };
@@ -121,7 +121,9 @@ function nextMoment({ itemId, state, rules, now }: Known, { status, spent, spare
   if (status === 1003 || status === 1007) {
     return retryAt(Math.max(1, state.failures), retryAfterMs, draw('retry', itemId, state.failures, now), now);
   }
-  return nextSlot(itemId, rules, now + (status === 1005 ? UNSUPPORTED_AGAIN_MS : rules.minGapMs));
+  const restMs = status === 1005 ? UNSUPPORTED_AGAIN_MS : rules.minGapMs;
+  // One account may have failed with a wish of the bank where the item as a whole is well.
+  return nextSlot(itemId, rules, now + Math.max(restMs, patienceMs(retryAfterMs)));
 }
 
 /** When at least one account may be asked: `now` where the ledger names none. */

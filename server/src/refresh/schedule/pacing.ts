@@ -7,13 +7,15 @@ import type { Writer } from '../../storage/storage.ts';
 import { type Circuit, isBankFailure } from './circuit.ts';
 import { type BankOutcomes, type CircuitChange, circuitChange, writeCircuit } from './circuits.ts';
 import { type Asking, decideAfter, decideAsking, isFullRefreshDue } from './decide.ts';
-import { type Asker, accountKey, SCOPES } from './ledger.ts';
+import { type Asker, accountKey, SCOPES, spend } from './ledger.ts';
 import { rulesFor } from './rules.ts';
 import { readState, writeState } from './state.ts';
 
 export type Paced = {
   item: Pick<Item, 'id' | 'bankId' | 'schedule' | 'consentExpiresAt'>;
   refresh: Pick<Refresh, 'cause'>;
+  /** It failed by a fault of ours so often that the bank is not asked any more: it ends as a failure that time may mend. */
+  givenUp: boolean;
   bank: Bank | null;
   /** `production`, or the sandbox application whose clock rules. */
   domain: string;
@@ -28,7 +30,7 @@ export type PacedEnd = { dueAt: number | null; schedule: string; circuit: Circui
 
 export type EndedRefresh = {
   status: StatusCode;
-  /** The login or the list of accounts failed, rather than one account: then it says something of the bank. */
+  /** The login, the list of accounts or every account failed, rather than some: then it says something of the bank. */
   failedWhole: boolean;
   /** The whole history was asked for, and the bank answered. */
   full: boolean;
@@ -46,6 +48,8 @@ export type Pacing = {
   /** The bank is asked to let somebody in. A challenge that goes on is the same login, counted in the run that ends it. */
   onLogin(): void;
   onFetch(account: Pick<ObservedAccount, 'identity' | 'type' | 'currency' | 'name'>): void;
+  /** The schedule of an item whose run failed by a fault of ours, with what it spent of the bank; null where that is nothing. */
+  spentBy(now: number): string | null;
   end(ended: EndedRefresh, fingerprint: () => Promise<string>, outcomes: BankOutcomes, now: number): Promise<PacedEnd>;
   writeCircuit(tx: Writer, change: CircuitChange, now: number): Promise<void>;
   /** While its bank is suspended, an item whose bank fails again shows that (1007), not a failure of its own (1003). */
@@ -68,7 +72,7 @@ export function askerOf(cause: Refresh['cause']): Asker {
   }
 }
 
-export function pace({ item, refresh, bank, domain, applicationBands, circuit, now: beganAt }: Paced): Pacing {
+export function pace({ item, refresh, givenUp, bank, domain, applicationBands, circuit, now: beganAt }: Paced): Pacing {
   const rules = rulesFor(bank, applicationBands);
   const state = readState(item.schedule);
   const asker = askerOf(refresh.cause);
@@ -94,12 +98,15 @@ export function pace({ item, refresh, bank, domain, applicationBands, circuit, n
     onFetch(account) {
       if (rules.callsPerDay !== null) spent.accounts.push(accountKey(account));
     },
+    spentBy(now) {
+      return asked ? writeState({ ...state, ledger: spend(state.ledger, rules, asker, spent, now) }) : null;
+    },
     async end(ended, fingerprint, outcomes, now) {
       const { status, failedWhole, full, connectedOnce, retryAfterMs, consentExpiresAt } = ended;
       const print = status === 402 || state.refused !== null ? await fingerprint() : null;
       const { state: after, dueAt } = decideAfter(
         { ...known, consentExpiresAt, now },
-        { asker, status, full, connectedOnce, spent: asked ? spent : null, sparedUntil, retryAfterMs, fingerprint: print },
+        { asker, status, full, connectedOnce, spent: asked || givenUp ? spent : null, sparedUntil, retryAfterMs, fingerprint: print },
       );
       const bankFailed = failedWhole && isBankFailure(status);
       const opensNow = asked && outcomes.note(domain, item.bankId, item.id, { at: now, failed: bankFailed });
