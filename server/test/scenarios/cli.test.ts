@@ -270,6 +270,10 @@ test('commands beside a running server take effect, and a webhook arrives signed
       environment,
     );
     assert.match(list.stdout, new RegExp(`^\\S+Z  ${eventId}  TEST_EVENT  to ${id}  test 1  200  delivered  \\d+ ms.*\n$`));
+    const fares = JSON.parse((await run(['webhook', 'show', id, '--json'], environment)).stdout) as { health: object; backlog: object };
+    const asked = (await (await fetch(`${running.ready.url}/api/v1/webhooks/${id}`, { headers })).json()) as typeof fares;
+    assert.deepEqual([fares.health, fares.backlog], [asked.health, asked.backlog]);
+    assert.match((await run(['webhook', 'show', id], environment)).stdout, /Circuit +closed\n +Last success +\S+Z\n/);
     assert.match((await run(['event', 'show', eventId ?? ''], environment)).stdout, /test 1 {2}200 {2}delivered/);
 
     const replayed = await json(['event', 'resend', eventId ?? '', '--webhook', id], environment);
