@@ -46,7 +46,7 @@ async function countedRun(services: RefreshServices, items: readonly number[]): 
 }
 
 /** `writes` counts every statement inside transactions but `begin` and `commit`, their reads too; a batch of inserted rows is one. */
-function countingStorage(storage: Storage): { storage: Storage; counts: { reads: number; writes: number } } {
+export function countingStorage(storage: Storage): { storage: Storage; counts: { reads: number; writes: number } } {
   const counts = { reads: 0, writes: 0 };
   const read = <T>(answer: T): T => {
     counts.reads += 1;
@@ -70,6 +70,7 @@ function countingStorage(storage: Storage): { storage: Storage; counts: { reads:
       ...storage,
       all: (query) => read(storage.all(query)),
       first: (query) => read(storage.first(query)),
+      tuples: (query) => read(storage.tuples(query)),
       transaction: (work) => storage.transaction((tx) => work(writer(tx))),
     },
   };

@@ -26,6 +26,10 @@ export type AccountRecord = {
   statusCodeInfo: string | null;
   trust: string;
   breaker: string | null;
+  /** When the operator released what the breaker holds. His alone: no refresh writes it, so none that runs meanwhile loses it. */
+  breakerReleasedAt: number | null;
+  /** The release that a refresh has taken; one that is newer waits for the next. */
+  breakerReleaseTaken: number | null;
   nextWindowFrom: string | null;
   historyComplete: boolean;
   /** The answer that a whole comparison found nothing new in (JSON of the refresh); forgotten by whatever changes a row. */
@@ -54,6 +58,8 @@ export type AccountRow = {
   status_code_info: string | null;
   trust: string;
   breaker: string | null;
+  breaker_released_at: number | null;
+  breaker_release_taken: number | null;
   next_window_from: string | null;
   history_complete: number;
   settled: string | null;
@@ -85,6 +91,8 @@ export function accountFromRow(row: AccountRow): AccountRecord {
     statusCodeInfo: row.status_code_info,
     trust: row.trust,
     breaker: row.breaker,
+    breakerReleasedAt: row.breaker_released_at,
+    breakerReleaseTaken: row.breaker_release_taken,
     nextWindowFrom: row.next_window_from,
     historyComplete: row.history_complete === 1,
     settled: row.settled,
@@ -124,6 +132,7 @@ const COLUMNS = [
   'status_code_info',
   'trust',
   'breaker',
+  'breaker_release_taken',
   'next_window_from',
   'history_complete',
   'settled',
@@ -172,6 +181,7 @@ export async function writeAccounts(tx: Writer, accounts: readonly WrittenAccoun
       account.statusCodeInfo,
       account.trust,
       account.breaker,
+      account.breakerReleaseTaken,
       account.nextWindowFrom,
       account.historyComplete ? 1 : 0,
       account.settled,

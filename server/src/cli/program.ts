@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { VERSION } from '../config.ts';
+import { addAccountCommands } from './account.ts';
 import { addAppCommands } from './app.ts';
 import { addAttemptCommands } from './attempt.ts';
 import { addAuditCommand } from './audit.ts';
@@ -35,6 +36,7 @@ export function createProgram(): Command {
   addAttemptCommands(program);
   addReplayCommands(program);
   addRefreshCommands(program);
+  addAccountCommands(program);
   addClockCommands(program);
   addScenarioCommands(program);
   addKeyCommands(program);

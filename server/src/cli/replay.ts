@@ -14,7 +14,7 @@ import {
   type Replay,
   type ReplayFilter,
 } from '../delivery/replay/replays.ts';
-import { countSelected } from '../delivery/replay/selection.ts';
+import { countSelected, READS_FOR_DRY_RUN_MAX } from '../delivery/replay/selection.ts';
 import { findEndpoint } from '../endpoints/endpoints.ts';
 import { SUBSCRIBABLE_TYPES } from '../events/catalogue.ts';
 import type { Services } from '../services.ts';
@@ -47,7 +47,7 @@ export function addReplayCommands(program: Command): void {
     .option('--items <ids>', 'comma-separated items')
     .option('--outcome <outcome>', 'delivered or failed: what became of them for this webhook so far')
     .option('--rate <number>', `per second; ${REPLAY_RATE_PER_S_DEFAULT} when absent`)
-    .option('--dry-run', 'only say how many')
+    .option('--dry-run', 'only say how many, as far as 200,000 events are read')
     .action((options: StartOptions) =>
       withServices((services) => {
         const filter = filterOf(options, services.clock.now());
@@ -69,7 +69,7 @@ export function addReplayCommands(program: Command): void {
               row.state,
               row.endpointId,
               row.filter.kind,
-              `${delivered}/${row.total}`,
+              `${delivered}/${totalOf(row)}`,
               String(failed),
               isoTimestamp(row.createdAt),
             ];
@@ -116,16 +116,19 @@ export async function begin(
   const endpoint = await findEndpoint(storage, webhookId);
   if (!endpoint) throw new OperatorError(`There is no webhook ${webhookId}: see npx pontage webhook list`);
   const asked = { applicationId: endpoint.applicationId, endpointId: endpoint.id, filter };
-  const { total, ranges } = await countSelected(storage, asked);
-  const events = total === 1 ? '1 event' : `${total} events`;
-  if (options.dryRun) return print(options, { dry_run: true, total }, [`${events} would be sent to ${webhookId}.`]);
+  if (options.dryRun) {
+    const counted = await countSelected(storage, asked, READS_FOR_DRY_RUN_MAX);
+    const machine = { dry_run: true, total: counted.total, at_least: counted.atLeast };
+    return print(options, machine, [`${eventsOf(counted)} would be sent to ${webhookId}.`]);
+  }
+  const { total, atLeast, ranges } = await countSelected(storage, asked);
   if (total === 0 && filter.kind === 'one') throw new OperatorError('This event cannot be sent to this webhook.');
-  const made = await createReplay(storage, { ...asked, ratePerS, total }, ranges, clock.now());
+  const made = await createReplay(storage, { ...asked, ratePerS, total, atLeast }, ranges, clock.now());
   if (!made) throw new OperatorError(`An application runs at most ${REPLAYS_RUNNING_MAX} replays at once: cancel one first.`);
   print(options, await shown(storage, made), [
     total === 0
       ? `Replay ${made.id} has nothing to send.`
-      : `Replay ${made.id} sends ${events} to ${webhookId}, if a server is running. How far it is: npx pontage replay show ${made.id}`,
+      : `Replay ${made.id} sends ${eventsOf(made)} to ${webhookId}, if a server is running. How far it is: npx pontage replay show ${made.id}`,
   ]);
 }
 
@@ -170,16 +173,22 @@ async function shown(storage: Services['storage'], replay: Replay): Promise<obje
     state: replay.state,
     rate_per_s: replay.ratePerS,
     total: replay.total,
+    at_least: replay.atLeast,
     progress: await progressOf(storage, replay),
     created_at: isoTimestamp(replay.createdAt),
     finished_at: replay.finishedAt === null ? null : isoTimestamp(replay.finishedAt),
   };
 }
 
+/** What is not counted to its end is said as far as it was. */
+const totalOf = ({ total, atLeast }: Pick<Replay, 'total' | 'atLeast'>) => (total === null ? `${atLeast} or more` : String(total));
+
+const eventsOf = (counted: Pick<Replay, 'total' | 'atLeast'>) => (counted.total === 1 ? '1 event' : `${totalOf(counted)} events`);
+
 async function lines(storage: Services['storage'], replay: Replay): Promise<string[]> {
   const { sent, delivered, failed, retrying } = await progressOf(storage, replay);
   return [
-    `Replay ${replay.id} to ${replay.endpointId} is ${replay.state}: ${sent} of ${replay.total} sent, at most ${replay.ratePerS} per second`,
+    `Replay ${replay.id} to ${replay.endpointId} is ${replay.state}: ${sent} of ${totalOf(replay)} sent, at most ${replay.ratePerS} per second`,
     `  ${delivered} delivered, ${failed} given up, ${retrying} waiting for another attempt`,
   ];
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { findApplication } from '../access/applications.ts';
 import { HOUR_MS, isoTimestamp, parseDuration } from '../base/clock.ts';
 import { OperatorError } from '../config.ts';
+import { type Condition, readCondition } from '../delivery/attempts/condition.ts';
 import {
   createEndpoint,
   deleteEndpoint,
@@ -16,8 +17,10 @@ import { enableEndpoint } from '../endpoints/resume.ts';
 import { ROTATION_OVERLAP_MS, ROTATION_OVERLAP_MS_MAX } from '../endpoints/secrets.ts';
 import { appendTestEvent } from '../events/append.ts';
 import { EVENT_TYPES, OPERATIONAL_TYPES } from '../events/catalogue.ts';
+import { showCondition } from '../http/api/webhook-condition.ts';
 import type { Services } from '../services.ts';
 import { describe, pickApplication, print, table, withServices } from './command.ts';
+import { conditionLines } from './webhook-condition.ts';
 import { addSettingOptions, readSettings, type SettingOptions, settingsJson, settingsLines } from './webhook-settings.ts';
 
 type Json = { json?: boolean };
@@ -70,7 +73,8 @@ export function addWebhookCommands(program: Command): void {
   describe(webhook, 'list', 'list the webhooks', 'webhook list --app CLIENT_ID')
     .option('--app <client-id>', 'of this application only')
     .action((options: Json & { app?: string }) =>
-      withServices(async ({ storage }) => {
+      withServices(async (services) => {
+        const { storage } = services;
         const application = options.app === undefined ? null : await pickApplication(storage, options.app);
         const endpoints = await listEndpoints(storage, application?.id ?? null);
         const rows = endpoints.map((row) => [
@@ -84,20 +88,23 @@ export function addWebhookCommands(program: Command): void {
           endpoints.length === 0
             ? ['There is no webhook yet: npx pontage webhook create --url URL']
             : table(['ID', 'STATE', 'NAME', 'URL', 'EVENTS'], rows);
-        print(options, await Promise.all(endpoints.map((row) => shown(storage, row))), lines);
+        print(options, await Promise.all(endpoints.map((row) => shown(services, row))), lines);
       }),
     );
 
-  describe(webhook, 'show <id>', 'show a webhook with its settings', 'webhook show wh_...').action((id: string, options: Json) =>
-    withServices(async ({ storage }) => {
-      const endpoint = await findEndpoint(storage, id);
-      if (!endpoint) throw unknown(id);
-      print(options, await shown(storage, endpoint), [
-        `Webhook ${id} "${endpoint.name}" is ${stateOf(endpoint)}: ${endpoint.url}`,
-        ...endpoint.events.map((type) => `  ${type}`),
-        ...settingsLines(endpoint),
-      ]);
-    }),
+  describe(webhook, 'show <id>', 'show a webhook: how it fares, what it has still to get, and its settings', 'webhook show wh_...').action(
+    (id: string, options: Json) =>
+      withServices(async (services) => {
+        const endpoint = await findEndpoint(services.storage, id);
+        if (!endpoint) throw unknown(id);
+        const condition = await conditionOf(services, endpoint);
+        print(options, await shown(services, endpoint, condition), [
+          `Webhook ${id} "${endpoint.name}" is ${stateOf(endpoint)}: ${endpoint.url}`,
+          ...conditionLines(condition),
+          ...endpoint.events.map((type) => `  ${type}`),
+          ...settingsLines(endpoint),
+        ]);
+      }),
   );
 
   addSettingOptions(
@@ -115,7 +122,7 @@ export function addWebhookCommands(program: Command): void {
     .action((id: string, options: Json & UpdateOptions) =>
       withServices(async (services) => {
         const endpoint = await update(services, id, options);
-        print(options, await shown(services.storage, endpoint), [`Webhook ${id} is changed.`]);
+        print(options, await shown(services, endpoint), [`Webhook ${id} is changed.`]);
       }),
     );
 
@@ -202,8 +209,12 @@ async function sendTest({ storage, clock }: Services, id: string): Promise<strin
   return storage.transaction((tx) => appendTestEvent(tx, origin));
 }
 
-async function shown(storage: Services['storage'], endpoint: Endpoint): Promise<object> {
-  const application = await findApplication(storage, endpoint.applicationId);
+function conditionOf({ storage, clock }: Services, endpoint: Endpoint): Promise<Condition> {
+  return readCondition(storage, endpoint, clock.now());
+}
+
+async function shown(services: Services, endpoint: Endpoint, known?: Condition): Promise<object> {
+  const application = await findApplication(services.storage, endpoint.applicationId);
   return {
     id: endpoint.id,
     client_id: application?.clientId ?? null,
@@ -214,6 +225,7 @@ async function shown(storage: Services['storage'], endpoint: Endpoint): Promise<
     disabled_reason: endpoint.disabledReason,
     disabled_at: endpoint.disabledAt === null ? null : isoTimestamp(endpoint.disabledAt),
     ...settingsJson(endpoint),
+    ...showCondition(known ?? (await conditionOf(services, endpoint))),
     created_at: isoTimestamp(endpoint.createdAt),
     updated_at: isoTimestamp(endpoint.updatedAt),
   };

@@ -45,7 +45,8 @@ export async function readBeginnings(reader: Reader, itemIds: readonly number[])
       as a_iban, a.is_pro as a_is_pro, a.loan_details as a_loan_details, a.savings_details as a_savings_details,
       a.balance_minor as a_balance_minor, a.balance_exponent as a_balance_exponent, a.balance_kind as
       a_balance_kind, a.balance_at as a_balance_at, a.status as a_status, a.status_code_info as a_status_code_info,
-      a.trust as a_trust, a.breaker as a_breaker, a.next_window_from as a_next_window_from, a.history_complete as
+      a.trust as a_trust, a.breaker as a_breaker, a.breaker_released_at as a_breaker_released_at, a.breaker_release_taken as
+      a_breaker_release_taken, a.next_window_from as a_next_window_from, a.history_complete as
       a_history_complete, a.settled as a_settled, a.absent_since as a_absent_since, a.absences as a_absences,
       a.deleted_at as a_deleted_at
     from ${wanted} as wanted join items on items.id = wanted.id
@@ -95,6 +96,8 @@ function withoutPrefix(row: BeginningRow): AccountRow {
     status_code_info: row.a_status_code_info,
     trust: row.a_trust,
     breaker: row.a_breaker,
+    breaker_released_at: row.a_breaker_released_at,
+    breaker_release_taken: row.a_breaker_release_taken,
     next_window_from: row.a_next_window_from,
     history_complete: row.a_history_complete,
     settled: row.a_settled,

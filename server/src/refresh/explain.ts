@@ -112,7 +112,7 @@ const HELD: Readonly<Record<HoldReason, string>> = {
 };
 
 /** Why nothing was deleted where something was missing. */
-function kept({ held, not_shown: notShown, breaker, anomalies, ids }: AccountNote): string[] {
+function kept({ account_id: accountId, held, not_shown: notShown, breaker, anomalies, ids }: AccountNote): string[] {
   const sentences = (Object.entries(held) as [HoldReason, number][]).map(
     ([reason, rows]) => `Held: ${counted(rows, 'booked row')} ${HELD[reason]}.`,
   );
@@ -122,7 +122,11 @@ function kept({ held, not_shown: notShown, breaker, anomalies, ids }: AccountNot
     sentences.push(
       `Left alone: ${counted(notShown.not_vouched, 'stored row')} that the answer lacks, in a list that it does not vouch for.`,
     );
-  if (breaker > 0) sentences.push(`The breaker holds the deletion of ${counted(breaker, 'row')}; the next refresh asks for everything.`);
+  if (breaker > 0)
+    sentences.push(
+      `The breaker holds the deletion of ${counted(breaker, 'row')}; the next refresh asks for everything.`,
+      `Where the bank is right, let it delete what it finds: npx pontage account release ${accountId}`,
+    );
   for (const anomaly of anomalies) {
     if (anomaly?.kind === 'relabelling')
       sentences.push(`The bank renamed its rows at large: ${anomaly.rows} were paired by amount and date.`);

@@ -39,7 +39,8 @@ export function planAccount(input: PlanInput, fetched: FetchedAccount, found: Fo
     status,
     statusCodeInfo: defaultInfo(status),
     trust: JSON.stringify(outcome.trust),
-    breaker: outcome.breaker && JSON.stringify(outcome.breaker),
+    breaker: outcome.breaker && JSON.stringify({ rows: outcome.breaker.rows }),
+    breakerReleaseTaken: outcome.breaker?.released ? base.breakerReleaseTaken : base.breakerReleasedAt,
     nextWindowFrom: historyOwed(asked.phase, base, batches) ? null : outcome.nextWindowFrom,
     historyComplete: base.historyComplete || batches.every(({ coverage }) => coverage.historyComplete),
     settled: typeof settled === 'string' || settled === null ? settled : JSON.stringify(settled),
@@ -68,12 +69,19 @@ function outcomeOf(
     trust: trustOf(base),
     balance: { current: base.balance },
     accountType: account.type,
-    breaker: base.breaker === null ? null : (JSON.parse(base.breaker) as Breaker),
+    breaker: breakerOf(base),
     fullRefresh: asked.phase === 'full',
     windowFrom: asked.phase === 'incremental' ? asked.from : null,
     now: input.now,
   });
   return input.pendingTransition === 'recreate' ? recreated(outcome) : outcome;
+}
+
+/** What waits, and whether the operator let it pass since a refresh last took his word. */
+function breakerOf({ breaker, breakerReleasedAt, breakerReleaseTaken }: AccountRecord): Breaker | null {
+  if (breaker === null) return null;
+  const { rows } = JSON.parse(breaker) as Pick<Breaker, 'rows'>;
+  return { rows, released: breakerReleasedAt !== breakerReleaseTaken };
 }
 
 /**
@@ -144,6 +152,8 @@ export function newAccount(observed: ObservedAccount, id: number): AccountRecord
     statusCodeInfo: defaultInfo(0),
     trust: '{}',
     breaker: null,
+    breakerReleasedAt: null,
+    breakerReleaseTaken: null,
     nextWindowFrom: null,
     historyComplete: false,
     settled: null,

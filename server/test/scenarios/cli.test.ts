@@ -138,6 +138,7 @@ const COMMANDS = [
   'event show',
   'refresh explain',
   'refresh list',
+  'account release',
   'event resend',
   'attempt list',
   'replay start',
@@ -195,6 +196,8 @@ test('wrong usage exits 2, failures 1, each with a sentence and without a stack 
     [['event', 'show', 'evt_none'], environment, 1, /no event evt_none/],
     [['replay', 'start', '--webhook', 'wh_none'], environment, 2, /--dead, or a range/],
     [['replay', 'start', '--webhook', 'wh_none', '--dead'], environment, 1, /no webhook wh_none/],
+    [['account', 'release', 'mine'], environment, 2, /no id of an account/],
+    [['account', 'release', '1'], environment, 1, /no account 1/],
     [['replay', 'show', 'rpl_none'], environment, 1, /no replay rpl_none/],
     [['attempt', 'list', '--outcome', 'well'], environment, 2, /delivered or failed/],
     [['attempt', 'list', '--since', 'soon'], environment, 2, /how long ago/],
@@ -269,6 +272,10 @@ test('commands beside a running server take effect, and a webhook arrives signed
       environment,
     );
     assert.match(list.stdout, new RegExp(`^\\S+Z  ${eventId}  TEST_EVENT  to ${id}  test 1  200  delivered  \\d+ ms.*\n$`));
+    const fares = JSON.parse((await run(['webhook', 'show', id, '--json'], environment)).stdout) as { health: object; backlog: object };
+    const asked = (await (await fetch(`${running.ready.url}/api/v1/webhooks/${id}`, { headers })).json()) as typeof fares;
+    assert.deepEqual([fares.health, fares.backlog], [asked.health, asked.backlog]);
+    assert.match((await run(['webhook', 'show', id], environment)).stdout, /Circuit +closed\n +Last success +\S+Z\n/);
     assert.match((await run(['event', 'show', eventId ?? ''], environment)).stdout, /test 1 {2}200 {2}delivered/);
 
     const replayed = await json(['event', 'resend', eventId ?? '', '--webhook', id], environment);

@@ -8,6 +8,7 @@ import { createWorld, POLICY, type Running, startReceiver, type World } from '..
 import {
   createReplay,
   findReplay,
+  findReplayByKey,
   listReplays,
   moveReplay,
   progressOf,
@@ -68,6 +69,22 @@ eachEngine('replays', (open, engine) => {
     assert.ok(told.every(({ source, n, failure, next }) => source === 'replay' && n === 1 && failure === null && next === null));
     assert.equal(node.stats().delivered, ITEMS.length, 'what the log owed, and not what was sent again');
     assert.equal(first.received.length, ITEMS.length);
+  });
+
+  test('one that was not counted to its end has its total when it is done', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const receiver = await startReceiver(t);
+    await world.append(ITEMS);
+    const { endpoint } = await world.endpoint(receiver.url);
+    const asked = { applicationId: world.applicationId, endpointId: endpoint.id, filter: EVERYTHING };
+    const { total, atLeast, ranges } = await countSelected(world.storage, asked, 2);
+    assert.equal(total, null);
+    assert.ok(atLeast > 0 && atLeast < ITEMS.length, `${atLeast}`);
+    const made = (await createReplay(world.storage, { ...asked, ratePerS: 1_000, total, atLeast }, ranges, 0))!;
+    assert.deepEqual([made.total, made.atLeast], [null, atLeast]);
+    const node = await world.start();
+    assert.equal((await finish(world, node, made)).sent, ITEMS.length);
+    assert.equal((await findReplay(world.storage, made.id))?.total, ITEMS.length);
   });
 
   test('filters choose by kind, item, time and what became of the event; erased events are never sent', async (t) => {
@@ -253,10 +270,12 @@ eachEngine('replays', (open, engine) => {
       for (let lane = 0; lane < 64; lane += 16) await readSelected(reader, selection, { lane, position: 0, through: 100 });
     }
     await runningReplays(reader);
+    await findReplayByKey(reader, made.applicationId, 'a key');
+
     await readWork(reader, made);
     await progressOf(reader, made);
     await listReplays(reader, { applicationId: made.applicationId, after: { createdAt: 5, id: 'rpl' }, limit: 10 });
     assert.ok(reader.statements >= 15, engine);
-    reader.assertNoFullScan(['attempts', 'parked', 'events', 'replays', 'replay_positions']);
+    reader.assertNoFullScan(['attempts', 'parked', 'events', 'replays', 'replay_positions'], ['replays_running']);
   });
 });

@@ -38,8 +38,10 @@ export type Replay = {
   filter: ReplayFilter;
   state: ReplayState;
   ratePerS: number;
-  /** Counted when it was made. */
-  total: number;
+  /** Counted when it was made; null until it has ended where there were more than one counts for a start. */
+  total: number | null;
+  /** It sends no fewer, as far as was counted. */
+  atLeast: number;
   createdAt: number;
   finishedAt: number | null;
 };
@@ -57,6 +59,7 @@ type ReplayRow = {
   state: ReplayState;
   rate_per_s: number | null;
   total: number;
+  total_known: number;
   created_at: number;
   finished_at: number | null;
 };
@@ -69,7 +72,8 @@ function fromRow(row: ReplayRow): Replay {
     filter: JSON.parse(row.filter) as ReplayFilter,
     state: row.state,
     ratePerS: row.rate_per_s ?? REPLAY_RATE_PER_S_DEFAULT,
-    total: row.total,
+    total: row.total_known === 1 ? row.total : null,
+    atLeast: row.total,
     createdAt: row.created_at,
     finishedAt: row.finished_at,
   };
@@ -90,22 +94,35 @@ export async function rangesOf(reader: Reader, filter: ReplayFilter): Promise<La
     .filter(({ position, through }) => through > position);
 }
 
-export type NewReplay = Pick<Replay, 'applicationId' | 'endpointId' | 'filter' | 'total'> & { ratePerS: number | null };
+/** `idempotencyKey`: who starts it again under the same key, because no answer came, gets the one that is there. */
+export type NewReplay = Pick<Replay, 'applicationId' | 'endpointId' | 'filter' | 'total'> & {
+  atLeast?: number;
+  ratePerS: number | null;
+  idempotencyKey?: string | null;
+};
 
 /** Null where the application has as many as it may. Running servers begin with it within a second. */
 export async function createReplay(storage: Storage, replay: NewReplay, ranges: readonly LaneRange[], now: number): Promise<Replay | null> {
   const id = randomId('rpl');
+  const { total, atLeast = total ?? 0, idempotencyKey = null } = replay;
   return storage.transaction(async (tx) => {
+    const known = idempotencyKey === null ? null : await findReplayByKey(tx, replay.applicationId, idempotencyKey);
+    if (known) return known;
     const running = await tx.first<{ count: number }>(
       sql`select count(*) as count from replays where state = 'running' and application_id = ${replay.applicationId}`,
     );
     if (running && running.count >= REPLAYS_RUNNING_MAX) return null;
-    const isEmpty = replay.total === 0;
-    await tx.run(
-      sql`insert into replays (id, application_id, endpoint_id, kind, filter, state, rate_per_s, total, created_at, finished_at)
+    const isEmpty = total === 0;
+    const made = await tx.run(
+      sql`insert into replays (id, application_id, endpoint_id, kind, filter, state, rate_per_s, total, total_known, idempotency_key,
+            created_at, finished_at)
           values (${id}, ${replay.applicationId}, ${replay.endpointId}, ${replay.filter.kind}, ${JSON.stringify(replay.filter)},
-            ${isEmpty ? 'done' : 'running'}, ${replay.ratePerS}, ${replay.total}, ${now}, ${isEmpty ? now : null})`,
+            ${isEmpty ? 'done' : 'running'}, ${replay.ratePerS}, ${total ?? atLeast}, ${total === null ? 0 : 1}, ${idempotencyKey},
+            ${now}, ${isEmpty ? now : null})
+          on conflict do nothing`,
     );
+    // Started under the same key at the same moment: the other one is committed now.
+    if (made === 0) return findReplayByKey(tx, replay.applicationId, idempotencyKey ?? '');
     const rows = isEmpty ? [] : ranges.map(({ lane, position, through }) => [id, lane, position, through]);
     await tx.insertMany('replay_positions', ['replay_id', 'lane', 'position', 'through_seq'], rows);
     await raiseConfiguration(tx);
@@ -115,6 +132,13 @@ export async function createReplay(storage: Storage, replay: NewReplay, ranges: 
 
 export async function findReplay(reader: Reader, id: string): Promise<Replay | null> {
   const row = await reader.first<ReplayRow>(sql`select * from replays where id = ${id}`);
+  return row ? fromRow(row) : null;
+}
+
+export async function findReplayByKey(reader: Reader, applicationId: string, idempotencyKey: string): Promise<Replay | null> {
+  const row = await reader.first<ReplayRow>(
+    sql`select * from replays where application_id = ${applicationId} and idempotency_key = ${idempotencyKey}`,
+  );
   return row ? fromRow(row) : null;
 }
 
@@ -179,7 +203,7 @@ export async function cancelOrphan(storage: Storage, replay: Replay, now: number
   });
 }
 
-/** Of one that the caller has locked. What waits for another attempt waits no more. */
+/** Of one that the caller has locked. What waits for another attempt waits no more; one that is done has sent all there was. */
 export async function endReplay(
   tx: Writer,
   { id, endpointId }: Pick<Replay, 'id' | 'endpointId'>,
@@ -187,6 +211,12 @@ export async function endReplay(
   now: number,
 ): Promise<void> {
   await tx.run(sql`update replays set state = ${state}, finished_at = ${now} where id = ${id}`);
+  if (state === 'done')
+    await tx.run(
+      sql`update replays set total_known = 1,
+            total = (select coalesce(cast(sum(sent) as bigint), 0) from replay_positions where replay_id = ${id})
+          where id = ${id} and total_known = 0`,
+    );
   if (state === 'cancelled')
     await tx.run(sql`delete from parked where endpoint_id = ${endpointId} and state = 'retry' and replay_id = ${id}`);
 }

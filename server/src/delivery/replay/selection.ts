@@ -8,6 +8,11 @@ import { type LaneRange, type ReplayFilter, rangesOf } from './replays.ts';
 /** Events read at once: on SQLite the main thread is held for about a millisecond. */
 const READ_LIMIT = 200;
 
+/** Of one count for a start, whose caller waits: no more than half a second. Each of the 64 lanes takes one at least. */
+export const READS_FOR_START_MAX = 128;
+/** Of one count for its own sake: 200,000 events, and some seconds. */
+export const READS_FOR_DRY_RUN_MAX = 1_000;
+
 /** `replayId` is empty for one that is only counted. */
 export type Selection = { replayId: string; applicationId: string; endpointId: string; filter: ReplayFilter };
 /** `read` is how far the reading came: nothing up to there is left. */
@@ -79,21 +84,28 @@ async function withoutSettled(reader: Reader, selection: Selection, events: read
   return events.filter(({ seq }) => !sent.has(seq) && (outcome === null || delivered.has(seq) === (outcome === 'delivered')));
 }
 
+/** `total` is null where more was left to read than may be; `atLeast` is what was counted. */
+export type Counted = { total: number | null; atLeast: number; ranges: LaneRange[] };
+
 /** How many it would send now, and where it would look for them. Others have their turn between the steps. */
 export async function countSelected(
   reader: Reader,
   selection: Omit<Selection, 'replayId'>,
-): Promise<{ total: number; ranges: LaneRange[] }> {
+  readsMax = READS_FOR_START_MAX,
+): Promise<Counted> {
   const ranges = await rangesOf(reader, selection.filter);
   let total = 0;
+  let reads = 0;
   for (const range of ranges) {
     let { position } = range;
     while (position < range.through) {
+      if (reads === readsMax) return { total: null, atLeast: total, ranges };
+      reads += 1;
       const { events, read } = await readSelected(reader, { ...selection, replayId: '' }, { ...range, position });
       total += events.length;
       position = read;
       await new Promise(setImmediate);
     }
   }
-  return { total, ranges };
+  return { total, atLeast: total, ranges };
 }

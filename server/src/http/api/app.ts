@@ -4,6 +4,7 @@ import { compress } from 'hono/compress';
 import { standardHeaders } from '../edge/responses.ts';
 import { mountTable } from '../edge/table.ts';
 import { attemptRoutes } from './attempts.ts';
+import { breakerRoutes } from './breakers.ts';
 import { answerRoute, createLimits, type Route } from './calls.ts';
 import { changeRoutes } from './changes.ts';
 import { erasureRoutes } from './erasures.ts';
@@ -27,6 +28,7 @@ export const ROUTES: readonly Route[] = [
   ...refreshRoutes,
   ...changeRoutes,
   ...reconcileRoutes,
+  ...breakerRoutes,
   ...scheduleRoutes,
   ...sandboxRoutes,
   ...replayRoutes,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eachEngine } from '../../../test/support/engines.ts';
 import { explaining } from '../../../test/support/explain.ts';
-import { readBacklog } from '../../delivery/attempts/backlog.ts';
+import { readCondition } from '../../delivery/attempts/condition.ts';
 import { type AttemptFilter, listAttempts, SCAN_MAX } from '../../delivery/attempts/list.ts';
 import { attemptsOfEvent, parkedOfEvent } from '../../delivery/attempts/read.ts';
 import { eventId, laneOf } from '../../events/log.ts';
@@ -178,7 +178,7 @@ eachEngine('the attempt log', (open) => {
     await storage.transaction((tx) =>
       tx.run(sql`insert into endpoint_positions (endpoint_id, lane, settled, since) values (${endpointIds[0]!}, 3, 1, ${START})`),
     );
-    await readBacklog(reader, { id: endpointIds[0]!, applicationId: app.id });
+    await readCondition(reader, { id: endpointIds[0]!, applicationId: app.id }, START);
     assert.ok(reader.statements > 200);
     reader.assertNoFullScan(['attempts', 'parked', 'endpoint_positions', 'events']);
   });

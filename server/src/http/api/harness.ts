@@ -30,7 +30,7 @@ export type House = {
 export type Tenant = ApplicationCredentials & {
   headers: Record<string, string>;
   get(path: string, headers?: Record<string, string>): Promise<Response>;
-  send(method: string, path: string, body?: unknown): Promise<Response>;
+  send(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Response>;
   /** The body of an answer 200. */
   read<T = Record<string, unknown>>(path: string): Promise<T>;
 };
@@ -133,10 +133,10 @@ function tenant(credentials: ApplicationCredentials, fetch: House['fetch']): Ten
     ...credentials,
     headers,
     get,
-    send: (method, path, body) =>
+    send: (method, path, body, more = {}) =>
       fetch(path, {
         method,
-        headers: { ...headers, ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) },
+        headers: { ...headers, ...(body === undefined ? {} : { 'Content-Type': 'application/json' }), ...more },
         ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
       }),
     read: async <T>(path: string) => {

@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict';
+import { READS_FOR_START_MAX } from '../../delivery/replay/selection.ts';
 import { eventId, laneOf } from '../../events/log.ts';
 import { sql } from '../../storage/sql.ts';
 import { addEndpoint, addEvents, refused, START, stories } from './harness.ts';
 
-type Shown = { id: string; kind: string; state: string; total: number; rate_per_s: number; progress: object; finished_at: string | null };
+type Shown = {
+  id: string;
+  kind: string;
+  state: string;
+  total: number | null;
+  at_least: number;
+  rate_per_s: number;
+  progress: object;
+  finished_at: string | null;
+};
 
 stories('replays over the management API', (story) => {
   story('one is counted first, made, listed, paused, resumed and cancelled', async (house) => {
@@ -51,6 +61,59 @@ stories('replays over the management API', (story) => {
     ])
       await refused(await app.send('POST', path, body), 400, 'bad_request');
     await refused(await app.get('/api/v1/replays?after=x'), 400, 'invalid_cursor');
+  });
+
+  story('a range too long to be counted while the caller waits starts at once, and says how far it was counted', async (house) => {
+    const app = await house.application();
+    const webhook = await addEndpoint(house.storage, app);
+    await addEvents(house.storage, app, [1]);
+    const counted = READS_FOR_START_MAX * 200;
+    await house.storage.transaction(async (tx) => {
+      await tx.run(
+        sql`insert into events (segment, lane, seq, application_id, type, user_uuid, item_id, content, timestamp, committed_at)
+            with recursive numbers (n) as (select 2 union all select n + 1 from numbers where n <= ${counted})
+            select segment, lane, n, application_id, type, user_uuid, item_id, content, timestamp, committed_at from events, numbers`,
+      );
+      await tx.run(sql`update lane_heads set head = ${counted + 1} where lane = ${laneOf('item:1')}`);
+    });
+    const path = `/api/v1/webhooks/${webhook}/replays`;
+    const made = await app.send('POST', path, { kind: 'range' });
+    assert.equal(made.status, 201);
+    const replay = (await made.json()) as Shown;
+    assert.deepEqual([replay.state, replay.total, replay.at_least], ['running', null, counted]);
+    const dry = await (await app.send('POST', path, { kind: 'range', dry_run: true })).json();
+    assert.deepEqual(dry, { dry_run: true, total: counted + 1, at_least: counted + 1 });
+  });
+
+  story('a start that is made again under its Idempotency-Key is the same replay', async (house) => {
+    const app = await house.application();
+    const webhook = await addEndpoint(house.storage, app);
+    await addEvents(house.storage, app, [1, 2]);
+    const path = `/api/v1/webhooks/${webhook}/replays`;
+    const start = (body: object, key: string, by = app, to = path) => by.send('POST', to, body, { 'Idempotency-Key': key });
+    const idOf = async (response: Response) => {
+      assert.equal(response.status, 201);
+      return ((await response.json()) as Shown).id;
+    };
+    const range = { kind: 'range', since: '2023-07-26T09:10:16.058Z', rate_per_s: 5 };
+    const [first, together] = await Promise.all([start(range, 'morning'), start(range, 'morning')]);
+    const id = await idOf(first);
+    assert.equal(await idOf(together), id);
+    await app.send('POST', `/api/v1/replays/${id}/cancel`);
+    const later = await start(range, 'morning');
+    assert.deepEqual(((await later.json()) as Shown).state, 'cancelled', 'as it is by now');
+    assert.equal((await app.read<{ replays: Shown[] }>('/api/v1/replays')).replays.length, 1);
+    await refused(await start({ ...range, rate_per_s: 6 }, 'morning'), 422, 'unprocessable');
+    await refused(await start({ kind: 'dead' }, 'morning'), 422, 'unprocessable');
+    assert.notEqual(await idOf(await start(range, 'evening')), id);
+    for (const key of ['', 'with a space', 'k'.repeat(256)]) await refused(await start(range, key), 400, 'bad_request');
+
+    const event = `/api/v1/events/${eventId(laneOf('item:1'), 1)}/resend`;
+    const one = await idOf(await start({ webhook_id: webhook }, 'one', app, event));
+    assert.equal(await idOf(await start({ webhook_id: webhook }, 'one', app, event)), one);
+    const other = await house.application();
+    const theirs = `/api/v1/webhooks/${await addEndpoint(house.storage, other)}/replays`;
+    assert.notEqual(await idOf(await start(range, 'morning', other, theirs)), id);
   });
 
   story('one event is sent again, but no erased one', async (house) => {

@@ -5,17 +5,19 @@ import { Refusal } from '../../base/errors.ts';
 import {
   createReplay,
   findReplay,
+  findReplayByKey,
   listReplays,
   type Move,
   moveReplay,
   progressOf,
+  REPLAY_RATE_PER_S_DEFAULT,
   REPLAY_RATE_PER_S_MAX,
   REPLAY_RATE_PER_S_MIN,
   REPLAYS_RUNNING_MAX,
   type Replay,
   type ReplayFilter,
 } from '../../delivery/replay/replays.ts';
-import { countSelected } from '../../delivery/replay/selection.ts';
+import { countSelected, READS_FOR_DRY_RUN_MAX } from '../../delivery/replay/selection.ts';
 import { findEndpoint } from '../../endpoints/endpoints.ts';
 import { SUBSCRIBABLE_TYPES } from '../../events/catalogue.ts';
 import { eventId } from '../../events/log.ts';
@@ -28,6 +30,8 @@ import { pathWebhook } from './webhooks.ts';
 
 /** Of one replay; for more, leave the filter out. */
 const ITEMS_MAX = 1_000;
+/** Some 36 characters name a start well; more is a mistake, and would be stored. */
+const IDEMPOTENCY_KEY_CHARACTERS_MAX = 255;
 
 const common = {
   dry_run: z.boolean().default(false),
@@ -68,18 +72,40 @@ async function resend(call: Call): Promise<Response> {
 
 type Wish = { endpointId: string; filter: ReplayFilter; ratePerS: number | null; dryRun: boolean };
 
-async function begin({ services: { storage }, application, realNow }: Call, { dryRun, ...wish }: Wish): Promise<Response> {
+async function begin({ c, services: { storage }, application, realNow }: Call, { dryRun, ...wish }: Wish): Promise<Response> {
   const asked = { applicationId: application.id, ...wish };
-  const { total, ranges } = await countSelected(storage, asked);
-  if (dryRun) return json({ dry_run: true, total });
+  if (dryRun) {
+    const { total, atLeast } = await countSelected(storage, asked, READS_FOR_DRY_RUN_MAX);
+    return json({ dry_run: true, total, at_least: atLeast });
+  }
+  const idempotencyKey = readIdempotencyKey(c.req.header('Idempotency-Key'));
+  const known = idempotencyKey === null ? null : await findReplayByKey(storage, application.id, idempotencyKey);
+  if (known) return answerStarted(storage, known, wish);
+  const { total, atLeast, ranges } = await countSelected(storage, asked);
   if (total === 0 && wish.filter.kind === 'one')
     throw new Refusal(
       'unprocessable',
       'This event cannot be sent to this webhook: it was erased, is a test of another webhook, or tells of this one',
     );
-  const replay = await createReplay(storage, { ...asked, total }, ranges, realNow);
+  const replay = await createReplay(storage, { ...asked, total, atLeast, idempotencyKey }, ranges, realNow);
   if (!replay) throw new Refusal('conflict', `An application runs at most ${REPLAYS_RUNNING_MAX} replays at once: wait, or cancel one`);
+  return answerStarted(storage, replay, wish);
+}
+
+/** Whoever heard no answer and asks again is answered like the first time; a key that names two things is a mistake. */
+async function answerStarted(storage: Call['services']['storage'], replay: Replay, wish: Omit<Wish, 'dryRun'>): Promise<Response> {
+  const isSame =
+    replay.endpointId === wish.endpointId &&
+    replay.ratePerS === (wish.ratePerS ?? REPLAY_RATE_PER_S_DEFAULT) &&
+    JSON.stringify(replay.filter) === JSON.stringify(wish.filter);
+  if (!isSame) throw new Refusal('unprocessable', `This Idempotency-Key has started another replay: ${replay.id}`);
   return json(await show(storage, replay), 201);
+}
+
+function readIdempotencyKey(header: string | undefined): string | null {
+  if (header === undefined) return null;
+  if (header.length > 0 && header.length <= IDEMPOTENCY_KEY_CHARACTERS_MAX && /^[!-~]+$/.test(header)) return header;
+  throw new Refusal('bad_request', `Idempotency-Key: must be 1 to ${IDEMPOTENCY_KEY_CHARACTERS_MAX} printable characters without spaces`);
 }
 
 async function pathReplay({ c, services, application }: Call): Promise<Replay> {
@@ -127,6 +153,7 @@ async function show(storage: Call['services']['storage'], replay: Replay): Promi
     state: replay.state,
     rate_per_s: replay.ratePerS,
     total: replay.total,
+    at_least: replay.atLeast,
     progress: await progressOf(storage, replay),
     created_at: isoTimestamp(replay.createdAt),
     finished_at: replay.finishedAt === null ? null : isoTimestamp(replay.finishedAt),

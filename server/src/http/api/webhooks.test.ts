@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { certificate, privateKey } from '../../../test/support/certificates.ts';
 import { parseEventId, readEvents } from '../../events/log.ts';
 import { sql } from '../../storage/sql.ts';
-import { addEvents, refused, START, stories, type Tenant } from './harness.ts';
+import { addAttempts, addEvents, refused, START, stories, type Tenant } from './harness.ts';
 
 type Webhook = {
   id: string;
@@ -67,6 +67,33 @@ stories('webhooks over the management API', (story) => {
     assert.deepEqual(cleared.settings.custom_header_names, []);
     assert.equal((await app.send('DELETE', `/api/v1/webhooks/${made.id}`)).status, 204);
     await refused(await app.get(`/api/v1/webhooks/${made.id}`), 404, 'not_found');
+  });
+
+  story('its health knows the newest success, and forgets a pause that is over', async (house) => {
+    const app = await house.application();
+    const { id } = await create(app);
+    const healthOf = async () => (await app.read<Webhook>(`/api/v1/webhooks/${id}`)).health;
+    const attempt = (seq: number, delivered: boolean) => ({ endpointId: id, lane: 1, seq, at: START + seq, delivered });
+    await addAttempts(house.storage, [attempt(1, true), attempt(2, true), attempt(3, false)]);
+    assert.equal((await healthOf()).last_success_at, new Date(START + 2).toISOString());
+
+    await house.storage.transaction((tx) =>
+      tx.run(
+        sql`insert into endpoint_health (endpoint_id, revision, circuit, last_success_at, paused_until, paused_since)
+            values (${id}, 1, 'closed', ${START}, ${house.clock.now() + 60_000}, ${house.clock.now()})`,
+      ),
+    );
+    const paused = await healthOf();
+    assert.equal(paused.paused_until, new Date(house.clock.now() + 60_000).toISOString());
+    assert.equal(paused.last_success_at, new Date(START + 2).toISOString(), 'what its row has is older');
+    house.clock.advance(60_000);
+    assert.equal((await healthOf()).paused_until, null);
+
+    await addAttempts(
+      house.storage,
+      Array.from({ length: 300 }, (_, at) => attempt(10 + at, false)),
+    );
+    assert.equal((await healthOf()).last_success_at, new Date(START).toISOString(), 'kept by its row when the failures began');
   });
 
   story('what cannot be is refused with the name of its field', async (house) => {

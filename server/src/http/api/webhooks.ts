@@ -2,8 +2,7 @@
 import { z } from 'zod';
 import { isoTimestamp } from '../../base/clock.ts';
 import { Refusal } from '../../base/errors.ts';
-import { type Backlog, readBacklog } from '../../delivery/attempts/backlog.ts';
-import { readHealth } from '../../delivery/channels/health-store.ts';
+import { readCondition } from '../../delivery/attempts/condition.ts';
 import {
   createEndpoint,
   deleteEndpoint,
@@ -21,6 +20,7 @@ import { EVENT_TYPES } from '../../events/catalogue.ts';
 import { readBody } from '../edge/requests.ts';
 import { json, noContent } from '../edge/responses.ts';
 import type { Call, Route } from './calls.ts';
+import { showCondition } from './webhook-condition.ts';
 import { readFields, webhookChange, wireName } from './webhook-fields.ts';
 
 /** A webhook of the caller's; one of another application does not exist. */
@@ -112,9 +112,8 @@ function refusalOf({ field, sentence }: Refused): Refusal {
   return new Refusal('bad_request', `${wireName(field)}: ${sentence}`);
 }
 
-async function show({ services: { storage } }: Call, endpoint: Endpoint): Promise<object> {
-  const [{ health }, backlog] = await Promise.all([readHealth(storage, endpoint.id), readBacklog(storage, endpoint)]);
-  const { circuit, pause } = health;
+async function show({ services: { storage }, realNow }: Call, endpoint: Endpoint): Promise<object> {
+  const condition = await readCondition(storage, endpoint, realNow);
   const { encryption, clientCertificate } = endpoint;
   return {
     id: endpoint.id,
@@ -139,23 +138,10 @@ async function show({ services: { storage } }: Call, endpoint: Endpoint): Promis
       },
       encryption: encryption && { alg: encryption.alg, enc: encryption.enc, kid: encryption.key.kid ?? null },
     },
-    health: {
-      circuit: circuit.state,
-      failures_in_a_row: circuit.state === 'closed' ? (circuit.failing?.failures ?? 0) : circuit.failures,
-      failing_since: timeOrNull(circuit.state === 'closed' ? (circuit.failing?.since ?? null) : circuit.since),
-      next_probe_at: timeOrNull(circuit.state === 'open' ? circuit.nextProbeAt : null),
-      paused_until: timeOrNull(pause?.until ?? null),
-      last_success_at: timeOrNull(health.lastSuccessAt),
-      last_failure_at: timeOrNull(health.lastFailureAt),
-    },
-    backlog: showBacklog(backlog),
+    ...showCondition(condition),
     created_at: isoTimestamp(endpoint.createdAt),
     updated_at: isoTimestamp(endpoint.updatedAt),
   };
-}
-
-function showBacklog({ behind, behindSince, retry, waiting, dead }: Backlog): object {
-  return { events_behind: behind, behind_since: timeOrNull(behindSince), retry, waiting, dead };
 }
 
 const timeOrNull = (ms: number | null) => (ms === null ? null : isoTimestamp(ms));

@@ -112,5 +112,7 @@ describe('the breaker of mass deletions', () => {
     const back = look(twice.memory, list(rows), NOON + 13 * HOUR_MS);
     assert.equal(counts(back), '0/0/0');
     assert.equal(back.outcome.breaker, null);
+    const released = { ...twice.outcome.breaker!, released: true };
+    assert.equal(look({ ...twice.memory, breaker: released }, list(rows), NOON + 13 * HOUR_MS).outcome.breaker, null);
   });
 });

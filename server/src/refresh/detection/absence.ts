@@ -116,7 +116,7 @@ function passBreaker(matching: Matching, proposals: readonly Proposal[], { break
   if (tripped) matching.anomalies.push({ kind: 'mass_deletion', proposed: open.length, covered });
   const released = breaker?.released === true && proposals.length === 0;
   rows.sort((a, b) => a.id - b.id);
-  return { changes: applied, breaker: rows.length > 0 || released ? { rows, released } : null };
+  return { changes: applied, breaker: rows.length > 0 ? { rows, released } : null };
 }
 
 function remove({ stored, after }: Proposal, reason: DeletionReason, now: number): Change {

@@ -42,7 +42,7 @@ export type Trust = { readonly agreements: number; readonly disagreements: numbe
 /** Booked rows whose mass deletion waits for confirmation. */
 export type Breaker = {
   readonly rows: readonly BreakerRow[];
-  /** The operator let the deletions pass: the next refresh applies what it finds. */
+  /** The operator let the deletions pass: the next refresh applies what it finds, and with it, or with the last of the rows, this ends. */
   readonly released: boolean;
 };
 /** `at`: first proposed; `fullAt`: first proposed by a full refresh. */

@@ -1,0 +1,56 @@
+/** How an endpoint fares and what it has still to get: why nothing arrives, for the operator who asks. */
+import { sql } from '../../storage/sql.ts';
+import type { Reader } from '../../storage/storage.ts';
+import { readHealth } from '../channels/health-store.ts';
+import { type Backlog, readBacklog } from './backlog.ts';
+
+/**
+ * Newest attempts in which a success is looked for: an endpoint that is well has one among its last few, and the row of one
+ * that fails has kept the success before its first failure.
+ */
+const ATTEMPTS_LOOKED_AT_MAX = 200;
+
+/** Times are epoch milliseconds of the real clock. */
+export type Condition = {
+  circuit: 'closed' | 'open' | 'half_open';
+  failuresInARow: number;
+  failingSince: number | null;
+  /** While the circuit is open. */
+  nextProbeAt: number | null;
+  /** What the receiver asked for; null once it is over. */
+  pausedUntil: number | null;
+  lastSuccessAt: number | null;
+  lastFailureAt: number | null;
+  backlog: Backlog;
+};
+
+export async function readCondition(reader: Reader, endpoint: { id: string; applicationId: string }, now: number): Promise<Condition> {
+  const [{ health }, backlog, succeededAt] = await Promise.all([
+    readHealth(reader, endpoint.id),
+    readBacklog(reader, endpoint),
+    readLastSuccess(reader, endpoint.id),
+  ]);
+  const { circuit, pause, lastSuccessAt, lastFailureAt } = health;
+  const run = circuit.state === 'closed' ? circuit.failing : circuit;
+  return {
+    circuit: circuit.state,
+    failuresInARow: run?.failures ?? 0,
+    failingSince: run?.since ?? null,
+    nextProbeAt: circuit.state === 'open' ? circuit.nextProbeAt : null,
+    pausedUntil: pause !== null && pause.until > now ? pause.until : null,
+    // Successes of a healthy endpoint come by the ten thousand a second, and none of them writes the row of its health.
+    lastSuccessAt: succeededAt === null || lastSuccessAt === null ? (succeededAt ?? lastSuccessAt) : Math.max(succeededAt, lastSuccessAt),
+    lastFailureAt,
+    backlog,
+  };
+}
+
+/** By the index on endpoint and time, from its end. */
+async function readLastSuccess(reader: Reader, endpointId: string): Promise<number | null> {
+  const row = await reader.first<{ at: number | null }>(
+    sql`select max(at) as at from (
+          select at, delivered from attempts where endpoint_id = ${endpointId} order by at desc limit ${ATTEMPTS_LOOKED_AT_MAX}
+        ) as newest where delivered = 1`,
+  );
+  return row?.at ?? null;
+}
