@@ -109,7 +109,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   const trouble = createTrouble(log, () => abandoned);
   const onTrouble = trouble.begin;
   const maySend = () => !stopping && !trouble.isOn() && settler.unflushed < UNFLUSHED_MAX && mayWrite();
-  const mayWrite = () => monotonicMs() < ownership.sendUntil;
+  const mayWrite = () => ownership.isGood();
 
   const book = createBook();
   const isWithdrawn = (event: LoggedEvent) => withdrawn.has(event);
@@ -157,7 +157,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   });
   const due = createDue({ storage, clock, lanes, channels, book, monotonicMs, mayClaim: maySend, ...recorder, onTrouble });
   const probing = createProbing({
-    ...{ storage, clock, monotonicMs, lanes, channels, circuits, maySend, isWithdrawn, settler, recorder, onTrouble },
+    ...{ storage, clock, monotonicMs, lanes, channels, book, circuits, maySend, isWithdrawn, settler, recorder, onTrouble },
   });
   const attendance = createAttendance({ lanes, channels, book, circuits, probing, settler, recorder, due, monotonicMs, want });
   const replays = createReplays({
@@ -165,7 +165,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   });
   const withdrawn = createWithdrawn({ storage, lanes, channels, book, recorder, replays });
   const ownership = createOwnership({
-    ...{ storage, log, leases, lanes, lanesMax: LANES, channels, book, monotonicMs, reload },
+    ...{ storage, clock, log, leases, lanes, lanesMax: LANES, channels, book, monotonicMs, reload },
     mayAcquire: () => !stopping,
     onTaken: attendance.taken,
     onLost: attendance.lost,

@@ -108,7 +108,9 @@ eachEngine('an endpoint that fails', (open) => {
     assert.ok((await count(world, 'parked', endpoint.id)) <= 26);
     assert.ok((await count(world, 'endpoint_positions', endpoint.id)) <= 64);
     const attemptsOf = () =>
-      world.storage.all<{ attempts: number }>(sql`select attempts from parked where endpoint_id = ${endpoint.id} order by lane, seq`);
+      world.storage.all<{ lane: number; seq: number; attempts: number }>(
+        sql`select lane, seq, attempts from parked where endpoint_id = ${endpoint.id} and attempts > 0 order by lane, seq`,
+      );
     const before = await attemptsOf();
 
     // A day of probes: none of them, and no time, costs an attempt.
@@ -123,6 +125,7 @@ eachEngine('an endpoint that fails', (open) => {
     assert.ok(probes > 90);
     assert.equal(failing.received.length, tried + probes);
     assert.deepEqual(await attemptsOf(), before);
+    assert.ok((await count(world, 'parked', endpoint.id)) <= 26 + probes / 2, 'each second probe may bring one more');
     const logged = await world.storage.first<{ count: number }>(
       sql`select count(*) as count from attempts where source = 'probe' and delivered = 0`,
     );
@@ -170,6 +173,54 @@ eachEngine('an endpoint that fails', (open) => {
     const sources = await delivered();
     assert.equal(sources.filter(({ source }) => source === 'probe').length, 1);
   });
+
+  for (const ordering of ['item', 'none'] as const) {
+    test(`that refuses one event and is well is found by the second probe, with order by ${ordering}`, async (t) => {
+      const world = await createWorld(await open(t), t);
+      const taken: string[] = [];
+      let refused: string | null = null;
+      const receiver = await startReceiver(t, (_, response, { id, body }) => {
+        refused ??= id;
+        if (id !== refused) taken.push(/"item_id":(\d+)/.exec(body)![1]!);
+        response.writeHead(id === refused ? 400 : 200).end();
+      });
+      const { endpoint } = await world.endpoint(receiver.url, ['item.created']);
+      // The attempt after the one that opens the circuit is its last.
+      const retryDelaysMs = range(10).map(() => SECOND_MS);
+      await updateEndpoint(context(world), endpoint.id, { ordering, retryDelaysMs }, POLICY);
+      const node = await startNode(world);
+      const rests = () => node.delivery.stats().underWay + node.delivery.stats().unflushed === 0;
+      const circuit = async () => (await health(world, endpoint.id))?.circuit;
+      node.delivery.wake(await world.append([1]));
+      await until(node, async () => {
+        if (rests()) world.clock.advance(2 * SECOND_MS);
+        return (await circuit()) === 'open' && rests();
+      });
+      // What comes next in the log is of the same item.
+      node.delivery.wake(await world.append([1, 1, 2, 3]));
+      for (const probes of [1, 2]) {
+        assert.equal(await circuit(), 'open');
+        world.clock.advance(15 * MINUTE_MS);
+        const answered = 10 + probes;
+        await until(node, () => receiver.received.length >= answered && rests());
+      }
+      assert.notEqual(await circuit(), 'open');
+      await until(node, async () => {
+        world.clock.advance(2 * SECOND_MS);
+        return taken.length === 4 && rests();
+      });
+      const probed = await world.storage.all<{ delivered: number }>(
+        sql`select delivered from attempts where endpoint_id = ${endpoint.id} and source = 'probe' order by at`,
+      );
+      assert.deepEqual(
+        probed.map(({ delivered }) => delivered),
+        [0, 1],
+      );
+      const ofOne = receiver.received.filter(({ body }) => body.includes('"item_id":1,')).map(({ id }) => id);
+      if (ordering === 'item') assert.deepEqual(ofOne, [...ofOne].sort(), 'in the order of their item');
+      assert.deepEqual(taken.sort(), ['1', '1', '2', '3']);
+    });
+  }
 
   test('that asks for a pause gets it, it costs no attempt, and every answer is in the log', async (t) => {
     const world = await createWorld(await open(t), t);

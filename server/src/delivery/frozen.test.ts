@@ -13,6 +13,34 @@ async function untilIdle(node: Running) {
 }
 
 eachEngine('a node that stood still', (open) => {
+  test('while its machine was suspended, and its monotonic clock with it, sends nothing before it has renewed its lease', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const receiver = await startReceiver(t);
+    const proxy = await startHoldingProxy(t);
+    await world.endpoint(receiver.url);
+    const node = await world.start({ monotonicMs: () => 0, heartbeatMs: HOUR_MS, policy: { ...POLICY, egressProxy: proxy.url } });
+    node.wake(await world.append([1, 2, 3]));
+    await proxy.asked(3);
+    world.clock.advance(8 * SECOND_MS);
+    proxy.letGo();
+    await untilIdle(node);
+    assert.deepEqual([receiver.received.length, node.reports.length, node.stats().queued], [0, 0, 3]);
+    await node.tick();
+    await node.settled(3);
+    assert.equal(new Set(receiver.seqs()).size, 3);
+  });
+
+  test('sends on when only its clock is set back', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const receiver = await startReceiver(t);
+    await world.endpoint(receiver.url);
+    const node = await world.start({ monotonicMs: () => 0, heartbeatMs: HOUR_MS });
+    world.clock.advance(-HOUR_MS);
+    node.wake(await world.append([1, 2, 3]));
+    await node.settled(3);
+    assert.equal(receiver.received.length, 3);
+  });
+
   test('sends nothing before it has renewed its lease, then all of it, in order and once', async (t) => {
     const world = await createWorld(await open(t), t);
     const receiver = await startReceiver(t);

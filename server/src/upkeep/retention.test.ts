@@ -11,8 +11,9 @@ import type { Storage } from '../storage/storage.ts';
 import { silentLog } from '../telemetry/log.ts';
 import { dropPartitions, makePartitions, readPartitions } from './partitions.ts';
 import { OWED_DAYS_MAX, type RetentionServices, retireOldest } from './retention.ts';
+import { createSteadiness, STEADY_AFTER_MS } from './steadiness.ts';
 import { APPLICATION, append, createApplication, deliver, endpoint, everything, laneOfItem, park, settleAll } from './testing.ts';
-import { keepLog } from './upkeep.ts';
+import { keepLog, keepWhileSteady } from './upkeep.ts';
 
 const NOW = 1_700_000_000_000 - (1_700_000_000_000 % HOUR_MS);
 const ITEMS = [1, 2, 3, 4, 5];
@@ -70,6 +71,29 @@ const hoursOf = async (storage: Storage) =>
   }));
 
 eachEngine('retention', (open, engine) => {
+  test('deletes nothing because the clock has jumped ahead, says so, and goes on when the jump has stood for an hour', async (t) => {
+    const storage = await open(t);
+    await twoDays(storage);
+    let now = NOW + 2 * DAY_MS;
+    let monotonicMs = 0;
+    const clock = { now: () => now };
+    const warnings: Record<string, unknown>[] = [];
+    const log = { ...silentLog, warn: (fields: Record<string, unknown>) => void warnings.push(fields) };
+    const steadiness = createSteadiness({ clock, monotonicMs: () => monotonicMs });
+    const passed = async (ms: number) => {
+      now += ms;
+      monotonicMs += ms;
+      await keepWhileSteady({ steadiness, log }, () => keepLog({ ...services(storage), clock, log }));
+      return count(storage, 'events');
+    };
+    assert.equal(await passed(STEADY_AFTER_MS), 20);
+    now += 40 * DAY_MS;
+    assert.equal(await passed(0), 20);
+    assert.equal(await passed(STEADY_AFTER_MS - 1), 20);
+    assert.deepEqual(warnings, [{ jumpedMs: 40 * DAY_MS }]);
+    assert.equal(await passed(1), 10);
+  });
+
   test('takes whole segments when their time has come, and what the audit found of them stays', async (t) => {
     const storage = await open(t);
     await twoDays(storage);

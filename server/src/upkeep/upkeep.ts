@@ -12,6 +12,7 @@ import { forgetRefreshes } from './history.ts';
 import { type RetentionServices, retireOldest } from './retention.ts';
 import { keepSegments } from './segments.ts';
 import { watchSilence } from './silence.ts';
+import { createSteadiness, STEADY_AFTER_MS, type Steadiness } from './steadiness.ts';
 
 /** Fine enough for the promise of the longest wait, an hour for abandoned credentials. */
 const PAUSE_MS = MINUTE_MS;
@@ -41,6 +42,8 @@ export function startUpkeep(services: LogServices & { historyDays: number }): Up
     });
   const pause = () => new Promise<void>((resolve) => setTimeout(resolve, TURN_PAUSE_MS));
   const turns = { pause, mayGoOn: () => !stopped };
+  const steadiness = createSteadiness({ clock: services.clock, monotonicMs: () => performance.now() });
+  const whileSteady = (step: () => Promise<void>) => () => keepWhileSteady({ ...services, steadiness }, step);
   let afterItem = 0;
   const keepHistory = async () => {
     const round = await forgetRefreshes({ ...services, ...turns }, afterItem, services.clock.now());
@@ -50,8 +53,12 @@ export function startUpkeep(services: LogServices & { historyDays: number }): Up
   // Apart: what retention deletes may take minutes, and the rest must not wait for it.
   const loops = [
     every(PAUSE_MS, 'upkeep', () => tidy(services)),
-    every(LOG_PAUSE_MS, 'retention', () => keepLog({ ...services, ...turns })),
-    every(LOG_PAUSE_MS, 'history', keepHistory),
+    every(
+      LOG_PAUSE_MS,
+      'retention',
+      whileSteady(() => keepLog({ ...services, ...turns })),
+    ),
+    every(LOG_PAUSE_MS, 'history', whileSteady(keepHistory)),
   ];
   return {
     async stop() {
@@ -59,6 +66,19 @@ export function startUpkeep(services: LogServices & { historyDays: number }): Up
       await Promise.all(loops.map((loop) => loop.stop()));
     },
   };
+}
+
+/**
+ * One round of what deletes by age, or none while the wall clock may be wrong. A segment is not closed either: its end would
+ * stand in the future, and it would be kept until then.
+ */
+export async function keepWhileSteady({ steadiness, log }: { steadiness: Steadiness; log: Log }, step: () => Promise<void>): Promise<void> {
+  const { steady, jumpedMs } = steadiness.look();
+  if (jumpedMs !== null) {
+    const minutes = STEADY_AFTER_MS / MINUTE_MS;
+    log.warn({ jumpedMs }, `the clock has jumped forward: nothing old is deleted until it has gone on steadily for ${minutes} minutes`);
+  }
+  if (steady) await step();
 }
 
 /** One round for the log: the next segment when it is due, and the end of the oldest. */

@@ -15,7 +15,7 @@ import { freshDatabase, startPostgres, type TestPostgres } from '../support/post
 import { furnish, startLoad } from './load.ts';
 import { type Node, startNode } from './nodes.ts';
 import { PATHS, type Path, type Receiver, startReceiver } from './receiver.ts';
-import { faultsOf, judge, type Told, type Verdict } from './verdict.ts';
+import { excessOf, faultsOf, judge, type Told, type Verdict } from './verdict.ts';
 
 export type StoryOptions = {
   engine: Engine;
@@ -35,7 +35,7 @@ export type StoryResult = {
   databaseCrashes: number;
   freezes: number;
   verdicts: Record<Path, Verdict>;
-  /** What must not be: losses, disorder, imbalance, wrong signatures. */
+  /** What must not be: losses, disorder, imbalance, wrong signatures, more repeats than can have been in flight. */
   faults: string[];
 };
 
@@ -84,6 +84,8 @@ export async function playStory(options: StoryOptions): Promise<StoryResult> {
     const audited = books.hours.reduce((sum, hour) => sum + hour.matched, 0);
     if (audited !== events.length * PATHS.length) faults.push(`the audit matched ${audited} of ${events.length * PATHS.length} deliveries`);
     for (const path of PATHS) faults.push(...faultsOf(verdicts[path]).map((fault) => `${path}: ${fault}`));
+    const excess = excessOf(Object.values(verdicts), { nodes: environments.length, ...tally });
+    if (excess !== null) faults.push(excess);
     faults.push(...receiver.problems.slice(0, 5));
     await services.storage.close();
     return { events: events.length, deliveries: events.length * PATHS.length, ...tally, verdicts, faults };

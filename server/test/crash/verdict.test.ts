@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { Receipt } from './receiver.ts';
-import { faultsOf, judge, type Told } from './verdict.ts';
+import { excessOf, faultsOf, judge, repeatsMax, type Told, type Verdict } from './verdict.ts';
 
 const told = (seq: number, itemId = 1): Told => ({ id: `evt_${itemId}_${seq}`, itemId, lane: 0, seq });
 const received = (event: Told, fields: Partial<Receipt> = {}): Receipt => ({
@@ -46,5 +46,36 @@ suite('the judge of receipts', () => {
     assert.deepEqual(judge(events, strange, true).changed, ['evt_1_1']);
     const gap = [clean[0]!, received(told(2), { sequence: 3 }), received(told(3), { sequence: 4 }), clean[3]!];
     assert.equal(judge(events, gap, true).gaps.length, 1);
+  });
+});
+
+suite('the repeats of a story', () => {
+  const SQLITE = { nodes: 1, kills: 200, freezes: 0, databaseCrashes: 0 };
+  const POSTGRES = { nodes: 2, kills: 158, freezes: 10, databaseCrashes: 32 };
+  /** Of four webhooks, one of which has all the repeats. */
+  const verdicts = (repeats: number): Verdict[] => [repeats, 0, 0, 0].map((each) => ({ ...judge([], [], true), repeats: each }));
+
+  test('are no fault where they are what full runs have', () => {
+    assert.equal(excessOf(verdicts(9_564), SQLITE), null);
+    assert.equal(excessOf(verdicts(3_838), POSTGRES), null);
+  });
+
+  test('are one where a third of all deliveries of such a run comes twice', () => {
+    assert.match(excessOf(verdicts(63_910), SQLITE)!, /63910 deliveries were repeated, and at most 52800 can have been in flight/);
+    assert.notEqual(excessOf(verdicts(69_424), POSTGRES), null);
+  });
+
+  test('are bounded to the last one, grow with the troubles, and need one', () => {
+    const most = repeatsMax(SQLITE, 4);
+    assert.equal(excessOf(verdicts(most), SQLITE), null);
+    assert.notEqual(excessOf(verdicts(most + 1), SQLITE), null);
+    assert.notEqual(excessOf(verdicts(most), { ...SQLITE, kills: 199 }), null);
+    assert.notEqual(excessOf(verdicts(1), { ...SQLITE, kills: 0 }), null);
+  });
+
+  test('of a short run may be all that one end can leave', () => {
+    const one = { ...SQLITE, kills: 1 };
+    assert.equal(excessOf(verdicts(2_064), one), null);
+    assert.notEqual(excessOf(verdicts(2_065), one), null);
   });
 });

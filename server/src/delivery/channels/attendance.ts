@@ -126,7 +126,7 @@ export function createAttendance(options: {
         skip(channel, [lane]);
         recorder.count(channel);
       }
-      due.note(0);
+      due.doubt();
     },
     leaving: letGoOf,
     lost(lane) {

@@ -17,6 +17,7 @@ import {
   observe,
   recover,
   type Transition,
+  withinReach,
 } from './health.ts';
 import { readAllHealth, readHealth, type StoredHealth, writeHealth } from './health-store.ts';
 
@@ -35,7 +36,7 @@ export type Circuits = {
   giveUp(endpointId: string): void;
   /** It has drained what it missed. */
   recover(endpointId: string): void;
-  /** Reads the rows where their version, the sum of their revisions, is not the one that is known. */
+  /** Mends times that a clock has set which is set back by now. Reads the rows where their version, the sum of their revisions, is not the one that is known. */
   refresh(version: number): Promise<void>;
   /** Writes all there is to write. Never rejects. */
   flush(): Promise<void>;
@@ -201,6 +202,10 @@ export function createCircuits(options: {
       step(entryOf(endpointId), recover);
     },
     async refresh(version) {
+      const now = clock.now();
+      for (const entry of entries.values()) {
+        if (withinReach(entry.health, now) !== entry.health) step(entry, (health) => ({ health: withinReach(health, now), raised: [] }));
+      }
       await flush();
       const known = [...entries.values()].reduce((sum, { stored }) => sum + stored.revision, 0);
       if (known === version) return;

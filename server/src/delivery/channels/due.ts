@@ -1,9 +1,10 @@
 /** Sends parked deliveries again when they are due. Nothing is polled: the next due time is known. */
-import type { Clock } from '../../base/clock.ts';
+import { type Clock, MINUTE_MS } from '../../base/clock.ts';
 import { type LoggedEvent, readEvents } from '../../events/log.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { Job, Lane, Result } from '../lanes/lane.ts';
 import { type ParkedRow, readDue, readNextDue, readParked } from '../lanes/reader.ts';
+import { bringWithinReach } from '../settling/reach.ts';
 import type { Book } from './book.ts';
 import type { Channel, Channels } from './channels.ts';
 
@@ -15,12 +16,16 @@ const READ_LIMIT = 500;
  * without a look at the database between: some 1,000 a second and item in place of 50.
  */
 const FOLLOWERS_MAX = 20;
+/** A clock that is set back by less makes nothing wait that would not wait as long by its schedule. */
+const SET_BACK_MIN_MS = MINUTE_MS;
 
 export type Due = {
   /** Claims what is due and has room. Single-flight. Never rejects. */
   check(): Promise<void>;
   /** Something was parked until then (epoch ms). */
   note(dueAt: number): void;
+  /** Of lanes that are new here another clock, or this one before it was set back, may have set the times. */
+  doubt(): void;
   /** These results are written: their claims end. */
   release(results: readonly Result[]): void;
   /** The channel's waiting jobs were let go of: so are these claims. */
@@ -45,12 +50,17 @@ export function createDue(options: {
   const { storage, clock, lanes, channels, book } = options;
   let nextDueAt = 0;
   let running = false;
+  let checkedAt = Number.NEGATIVE_INFINITY;
+  /** Times may lie further ahead than any rule has put them. */
+  let doubtful = true;
   /** Something due could not go to a queue, and may when results are written. */
   let saturated = false;
   /** Released while a read was under way: its snapshot may still show them as they were. */
   const releasedMeanwhile = new Set<string>();
 
   async function check(): Promise<void> {
+    if (clock.now() < checkedAt - SET_BACK_MIN_MS) doubt();
+    checkedAt = clock.now();
     if (running || clock.now() < nextDueAt || !options.mayClaim()) return;
     running = true;
     try {
@@ -67,6 +77,8 @@ export function createDue(options: {
     releasedMeanwhile.clear();
     nextDueAt = Number.POSITIVE_INFINITY;
     const now = clock.now();
+    const owned = [...lanes.values()].filter(({ leavingSince }) => leavingSince === null).map(({ number }) => number);
+    if (doubtful) await reach(owned, now);
     const all = [...channels.all()];
     const full = all.filter(({ claims }) => claims.size >= CLAIMS_MAX);
     saturated = full.length > 0;
@@ -74,7 +86,6 @@ export function createDue(options: {
     const excluded = new Set(without);
     const claimed = all.reduce((sum, channel) => sum + (excluded.has(channel) ? 0 : channel.claims.size), 0);
     const limit = READ_LIMIT + claimed;
-    const owned = [...lanes.values()].filter(({ leavingSince }) => leavingSince === null).map(({ number }) => number);
     const rows = await readDue(storage, { now, lanes: owned, without: without.map(({ endpoint }) => endpoint.id), limit });
     const fresh = rows.filter((row) => lanes.has(row.lane) && !isClaimed(row));
     const queued = [...fresh, ...(await followersOf(fresh))];
@@ -83,6 +94,16 @@ export function createDue(options: {
     for (const row of queued) moved = take(row, events.get(`${row.lane}/${row.seq}`)) || moved;
     if (rows.length < limit) note((await readNextDue(storage, now, owned)) ?? Number.POSITIVE_INFINITY);
     else if (moved) note(now);
+  }
+
+  async function reach(owned: readonly number[], now: number) {
+    doubtful = false;
+    try {
+      await bringWithinReach(storage, owned, now);
+    } catch (error) {
+      doubtful = true;
+      throw error;
+    }
   }
 
   const isClaimed = (row: { endpoint_id: string; lane: number; seq: number }) =>
@@ -163,6 +184,11 @@ export function createDue(options: {
     nextDueAt = Math.min(nextDueAt, dueAt);
   }
 
+  function doubt() {
+    doubtful = true;
+    note(0);
+  }
+
   function end(channel: Channel | undefined, endpointId: string, key: string) {
     channel?.claims.delete(key);
     if (running) releasedMeanwhile.add(`${endpointId}/${key}`);
@@ -171,6 +197,7 @@ export function createDue(options: {
   return {
     check,
     note,
+    doubt,
     release(results) {
       let released = false;
       for (const { job, endpointId, park } of results) {

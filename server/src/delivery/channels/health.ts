@@ -3,6 +3,7 @@
  * milliseconds and given. What a transition means for others (a log line, an operational event) stands in its answer.
  */
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../../base/clock.ts';
+import { RETRY_AFTER_MAX_MS } from '../sending/retry-after.ts';
 
 /** In a row and across items: one item that a receiver cannot take does not close the way for the others. */
 export const FAILURES_TO_OPEN = 10;
@@ -25,6 +26,9 @@ export const PAUSES_WITHOUT_SUCCESS_MAX_MS = DAY_MS;
 export const PAUSE_LIVE_MAX_MS = 5 * SECOND_MS;
 /** Answers of one moment ask for the same pause: less growth than this is not worth a row. */
 export const PAUSE_GROWTH_MIN_MS = SECOND_MS;
+
+/** The clocks of two nodes, and pauses that grew too little to be kept, may put a time this much further ahead than a rule does. */
+export const REACH_TOLERANCE_MS = MINUTE_MS;
 
 /** Longer than a long weekend. */
 export const DISABLE_AFTER_MS = 5 * DAY_MS;
@@ -213,6 +217,20 @@ export function claimProbe(health: Health, now: number): Health | null {
   const { circuit, pause } = health;
   if (circuit.state !== 'open' || now < circuit.nextProbeAt || (pause && now < pause.until)) return null;
   return { ...health, circuit: { ...circuit, nextProbeAt: now + PROBE_CLAIM_MS } };
+}
+
+/**
+ * The same, but for times that no rule can have set: the clock was far ahead and has been set back. They come no later than
+ * the rules' own maximum from now.
+ */
+export function withinReach(health: Health, now: number): Health {
+  const pausedTooLong = health.pause !== null && health.pause.until > now + RETRY_AFTER_MAX_MS + REACH_TOLERANCE_MS;
+  const pause = pausedTooLong ? { since: now, until: now + RETRY_AFTER_MAX_MS } : health.pause;
+  const { circuit } = health;
+  const probeMax = Math.max(now + PROBE_INTERVAL_MAX_MS, pause?.until ?? 0);
+  const probedTooLate = circuit.state === 'open' && circuit.nextProbeAt > probeMax + REACH_TOLERANCE_MS;
+  if (!pausedTooLong && !probedTooLate) return health;
+  return { ...health, pause, circuit: probedTooLate ? { ...circuit, nextProbeAt: probeMax } : circuit };
 }
 
 /** Its backlog is drained, or the ramp of the drain has ended. */

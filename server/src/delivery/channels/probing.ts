@@ -1,15 +1,18 @@
 /**
- * While a circuit is open, one request now and then finds out whether the receiver is back: with the oldest parked event
- * that may be sent, else with the next one at the endpoint's position.
+ * While a circuit is open, one request now and then finds out whether the receiver is back: with the parked event that was
+ * sent least often, or with the next one at the endpoint's position. No probe is like the one before where there is another
+ * event: one that this receiver refuses for what it is would keep a receiver that is well in the dark, for ever, as a probe
+ * costs no attempt.
  */
 import type { Clock } from '../../base/clock.ts';
 import { type LoggedEvent, readEvents } from '../../events/log.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { isWanted } from '../lanes/lagging.ts';
 import type { Job, Lag, Lane } from '../lanes/lane.ts';
-import { type ParkedRow, readOldest, readStretch } from '../lanes/reader.ts';
+import { type ParkedRow, readLeastSent, readStretch } from '../lanes/reader.ts';
 import type { Recorder } from '../settling/recorder.ts';
 import type { Settler } from '../settling/settler.ts';
+import type { Book } from './book.ts';
 import type { Channel, Channels } from './channels.ts';
 import type { Circuits } from './circuits.ts';
 import { missing } from './due.ts';
@@ -30,6 +33,7 @@ export function createProbing(options: {
   monotonicMs: () => number;
   lanes: ReadonlyMap<number, Lane>;
   channels: Channels;
+  book: Book;
   circuits: Circuits;
   maySend: () => boolean;
   isWithdrawn: (event: LoggedEvent) => boolean;
@@ -57,9 +61,9 @@ export function createProbing(options: {
 
   async function probe(channel: Channel) {
     const { id } = channel.endpoint;
-    let row = await readOldest(storage, id, owned());
+    let row = await readLeastSent(storage, id, owned());
     // A node that has nothing to send leaves the probe to the others; an endpoint without events is not probed.
-    if (!row && (await parkNext(channel))) row = await readOldest(storage, id, owned());
+    if ((!row || wantsAnother(channel, row)) && (await parkNext(channel))) row = await readLeastSent(storage, id, owned());
     if (!row) return;
     const [event] = await readEvents(storage, row.lane, [row.seq]);
     const lane = lanes.get(row.lane);
@@ -73,13 +77,22 @@ export function createProbing(options: {
     else channel.claims.delete(key);
   }
 
+  /**
+   * All that is parked was sent before, and may be what the receiver refuses: each second probe tries one that it has not
+   * seen. Not each, so that an outage of days parks a few hundred events and not more.
+   */
+  function wantsAnother(channel: Channel, { sent }: ParkedRow): boolean {
+    const { circuit } = circuits.of(channel.endpoint.id).health;
+    return sent > 0 && circuit.state === 'open' && circuit.probes % 2 === 1;
+  }
+
   const owned = () => [...lanes.values()].filter(({ leavingSince }) => leavingSince === null).map(({ number }) => number);
 
   function jobOf(lane: Lane, event: LoggedEvent, { attempts, sent }: ParkedRow): Job {
     return { lane, event, source: 'probe', attempts, sent, parked: true, lag: null, queuedAt: options.monotonicMs() };
   }
 
-  /** Whether there was one. */
+  /** Whether there was one that may be sent. */
   async function parkNext(channel: Channel): Promise<boolean> {
     let reads = 0;
     for (const lag of [...channel.lags.values()]) {
@@ -91,13 +104,23 @@ export function createProbing(options: {
         const source = event.endpointId === null ? 'live' : 'test';
         const queuedAt = options.monotonicMs();
         const job: Job = { lane: lag.lane, event, source, attempts: 0, sent: 0, parked: false, lag, queuedAt };
+        const endpointId = channel.endpoint.id;
+        if (isBehindAnother(channel, event)) {
+          options.recorder.wait(job, endpointId);
+          continue;
+        }
         const park = { state: 'retry', attempts: 0, dueAt: clock.now() } as const;
-        options.recorder.record({ job, endpointId: channel.endpoint.id, outcome: null, park });
+        options.recorder.record({ job, endpointId, outcome: null, park });
         await options.settler.flush();
         return true;
       }
     }
     return false;
+  }
+
+  /** An older one of its item is parked, and order is kept. */
+  function isBehindAnother({ endpoint }: Channel, { lane, itemId }: LoggedEvent): boolean {
+    return endpoint.ordering === 'item' && itemId !== null && options.book.head(lane, endpoint.id, itemId) !== undefined;
   }
 
   /** Moves the lag over what the endpoint does not want, to the first event that it does. */

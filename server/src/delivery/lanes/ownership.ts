@@ -1,4 +1,5 @@
 /** The lanes of this node: taken with all that is known of them, kept by a heartbeat, and let go of. */
+import type { Clock } from '../../base/clock.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Book } from '../channels/book.ts';
@@ -16,8 +17,11 @@ const LOADS_AT_ONCE = 8;
 export type Ownership = {
   /** One statement: keeps the leases, learns of moved heads and of changed configuration, and takes what is free. */
   renew(): Promise<void>;
-  /** Monotonic milliseconds until which this node may send. */
-  readonly sendUntil: number;
+  /**
+   * Whether this node may send. By both clocks: the monotonic one stands still while the machine is suspended, and the wall
+   * clock may be set back. One that is set ahead only holds sending up until the next heartbeat.
+   */
+  isGood(): boolean;
   /** A request of a lane that is handed over has ended. */
   ended(): void;
   /** Others may take this node for dead: nothing is sent before it has renewed. */
@@ -26,6 +30,7 @@ export type Ownership = {
 
 export function createOwnership(options: {
   storage: Storage;
+  clock: Clock;
   log: Log;
   leases: Leases;
   lanes: Map<number, Lane>;
@@ -46,13 +51,14 @@ export function createOwnership(options: {
   flush: () => Promise<void>;
   onTrouble: (error: unknown) => void;
 }): Ownership {
-  const { storage, leases, lanes, channels, book } = options;
-  let sendUntil = 0;
+  const { storage, clock, leases, lanes, channels, book } = options;
+  /** When the last renewal was begun; null where it does not count any more. */
+  let renewedAt: { monotonicMs: number; wallMs: number } | null = null;
   let handing: Promise<void> | null = null;
   let acquiring = 0;
 
   async function renew() {
-    const before = options.monotonicMs();
+    const before = { monotonicMs: options.monotonicMs(), wallMs: clock.now() };
     const renewal = await leases.renew();
     const ours = new Map(renewal.lanes.map((lane) => [lane.lane, lane]));
     for (const lane of lanes.values()) {
@@ -60,7 +66,7 @@ export function createOwnership(options: {
       if (renewed?.epoch !== lane.epoch) lose(lane);
       else if (renewed.head > lane.read) lane.moved = true;
     }
-    sendUntil = before + GOOD_FOR_MS;
+    renewedAt = before;
     await options.onRenewed(renewal);
     for (const number of renewal.give) leave(lanes.get(number));
     // While one is being written it may be the one that waits for this: it found that a lane is lost.
@@ -162,12 +168,13 @@ export function createOwnership(options: {
 
   return {
     renew,
-    get sendUntil() {
-      return sendUntil;
+    isGood() {
+      if (renewedAt === null) return false;
+      return options.monotonicMs() - renewedAt.monotonicMs < GOOD_FOR_MS && clock.now() - renewedAt.wallMs < GOOD_FOR_MS;
     },
     ended: () => void handOver().catch(options.onTrouble),
     doubt() {
-      sendUntil = 0;
+      renewedAt = null;
     },
   };
 }

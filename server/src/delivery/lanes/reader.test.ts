@@ -9,6 +9,7 @@ import {
   readDone,
   readDue,
   readHead,
+  readLeastSent,
   readNextDue,
   readOpen,
   readParked,
@@ -56,7 +57,9 @@ eachEngine('what delivery reads', (open, engine) => {
     assert.equal(await readNextDue(reader, now, [lane]), now + 5_000);
     assert.equal(await readNextDue(reader, now, [lane + 1]), null);
     assert.equal((await readParked(reader, endpoint.id, lane, [1, 2])).length, 2);
-    assert.ok(reader.statements >= 12);
+    assert.equal((await readLeastSent(reader, endpoint.id, [lane]))?.seq, 1);
+    assert.equal(await readLeastSent(reader, endpoint.id, [lane + 1]), undefined);
+    assert.ok(reader.statements >= 14);
     reader.assertNoFullScan(['events', 'attempts', 'parked', 'endpoint_positions', 'lane_heads']);
   });
 });

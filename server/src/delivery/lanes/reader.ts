@@ -136,12 +136,12 @@ export async function readDue(
       );
 }
 
-/** The oldest parked delivery of an endpoint in these lanes that may be sent, whenever it is due. */
-export async function readOldest(reader: Reader, endpointId: string, lanes: readonly number[]): Promise<ParkedRow | undefined> {
+/** The parked delivery of an endpoint in these lanes that may be sent and was sent least often, whenever it is due; of equals the oldest. */
+export async function readLeastSent(reader: Reader, endpointId: string, lanes: readonly number[]): Promise<ParkedRow | undefined> {
   return reader.first<ParkedRow>(
     sql`select endpoint_id, lane, seq, item_id, attempts, sent from parked
         where endpoint_id = ${endpointId} and state in ('retry', 'waiting') and due_at is not null and replay_id = '' and lane in ${sqlList(lanes)}
-        order by parked_at, lane, seq limit 1`,
+        order by sent, parked_at, lane, seq limit 1`,
   );
 }
 
