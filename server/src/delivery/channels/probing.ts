@@ -21,6 +21,8 @@ import { claimProbe } from './health.ts';
 /** Events read at once in search of one that the endpoint wants, and reads for one probe; the next one goes on from there. */
 const READ_LIMIT = 100;
 const READS_MAX = 5;
+/** Parked events that probes take turns with: with fewer, they park another. An outage of days must not park more and more. */
+const VARIETY = 10;
 
 export type Probing = {
   /** Sends the probe if one is due. Single-flight for each channel. Never rejects. */
@@ -77,13 +79,9 @@ export function createProbing(options: {
     else channel.claims.delete(key);
   }
 
-  /**
-   * All that is parked was sent before, and may be what the receiver refuses: each second probe tries one that it has not
-   * seen. Not each, so that an outage of days parks a few hundred events and not more.
-   */
-  function wantsAnother(channel: Channel, { sent }: ParkedRow): boolean {
-    const { circuit } = circuits.of(channel.endpoint.id).health;
-    return sent > 0 && circuit.state === 'open' && circuit.probes % 2 === 1;
+  /** All that is parked was sent before, and may be what the receiver refuses: it tries one that it has not seen. */
+  function wantsAnother({ endpoint: { id } }: Channel, { sent }: ParkedRow): boolean {
+    return sent > 0 && options.book.size(id) < VARIETY && circuits.of(id).health.circuit.state === 'open';
   }
 
   const owned = () => [...lanes.values()].filter(({ leavingSince }) => leavingSince === null).map(({ number }) => number);
