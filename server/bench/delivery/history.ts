@@ -8,7 +8,7 @@ import { sql } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import type { TestPostgres } from '../../test/support/postgres.ts';
 import { type Figure, median } from '../figures.ts';
-import { APPLICATION, addEndpoint, append, deliver, type Engine, openPlace, type Place } from './place.ts';
+import { APPLICATION, addEndpoint, append, deliver, type Engine, ITEMS, openPlace, type Place } from './place.ts';
 import { startReceivers } from './receivers.ts';
 
 const GROWTH_LIMIT = 1.15;
@@ -28,12 +28,10 @@ export async function measureHistory(
   const figures: Figure[] = [];
   let growth = 1;
   try {
-    await pretendHistory(few.storage, SHORT_HISTORY);
-    await addEndpoint(few, target);
+    await pretendHistory(few.storage, SHORT_HISTORY, (await addEndpoint(few, target)).id);
     for (const events of size.histories) {
       const many = await openPlace(engine, server);
-      await pretendHistory(many.storage, events);
-      await addEndpoint(many, target);
+      await pretendHistory(many.storage, events, (await addEndpoint(many, target)).id);
       growth = await compare(few, many, size);
       await many.close();
       figures.push({
@@ -95,8 +93,11 @@ async function oneRound(place: Place, deliveries: number): Promise<number> {
   return took;
 }
 
-/** Rows as delivered events leave them, written without their deliveries: the log's past, evenly over the lanes. */
-async function pretendHistory(storage: Storage, events: number): Promise<void> {
+/**
+ * Rows as delivered events leave them, written without their deliveries: the log's past, evenly over the lanes, of a thousand
+ * items, a second between two events of a lane; and an attempt of the endpoint for each.
+ */
+async function pretendHistory(storage: Storage, events: number, endpointId: string): Promise<void> {
   const perLane = Math.ceil(events / LANES);
   const content = JSON.stringify({
     ...{ account_id: 22908770, balance: 1678.12, item_id: 4568477, nb_deleted_transactions: 0, nb_new_transactions: 15 },
@@ -104,15 +105,36 @@ async function pretendHistory(storage: Storage, events: number): Promise<void> {
   });
   const now = Date.now();
   const columns = ['segment', 'lane', 'seq', 'application_id', 'type', 'item_id', 'content', 'timestamp', 'committed_at'];
+  const ofAttempts = [
+    'segment',
+    'lane',
+    'seq',
+    'endpoint_id',
+    'source',
+    'n',
+    'at',
+    'delivered',
+    'status',
+    'duration_ms',
+    'type',
+    'item_id',
+  ];
   let rows: (string | number)[][] = [];
+  let attempts: (string | number)[][] = [];
   const write = async () => {
-    const batch = rows;
-    rows = [];
-    await storage.transaction((tx) => tx.insertMany('events', columns, batch));
+    const [batch, made] = [rows, attempts];
+    [rows, attempts] = [[], []];
+    await storage.transaction(async (tx) => {
+      await tx.insertMany('events', columns, batch);
+      await tx.insertMany('attempts', ofAttempts, made);
+    });
   };
   for (let lane = 0; lane < LANES; lane += 1) {
     for (let seq = 1; seq <= perLane; seq += 1) {
-      rows.push([1, lane, seq, APPLICATION, 'item.account.updated', 4_568_477, content, now, now]);
+      const itemId = 4_568_000 + ((lane + LANES * seq) % ITEMS);
+      const at = now - (perLane - seq) * 1_000;
+      rows.push([1, lane, seq, APPLICATION, 'item.account.updated', itemId, content, at, at]);
+      attempts.push([1, lane, seq, endpointId, 'live', 1, at + 5, 1, 200, 3.5, 'item.account.updated', itemId]);
       if (rows.length === ROWS_AT_ONCE) await write();
     }
   }
