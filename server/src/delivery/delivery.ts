@@ -88,6 +88,8 @@ export type DeliveryOptions = {
   parkedMax?: number;
   random?: () => number;
   monotonicMs?: () => number;
+  /** Of the machine: it goes on while that is suspended, as the monotonic one does not. The real one when absent. */
+  wallMs?: () => number;
   onAttempt?: (report: AttemptReport) => void;
   /** The configuration was read again, because somebody has changed it. */
   onConfiguration?: () => void;
@@ -165,7 +167,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   });
   const withdrawn = createWithdrawn({ storage, lanes, channels, book, recorder, replays });
   const ownership = createOwnership({
-    ...{ storage, clock, log, leases, lanes, lanesMax: LANES, channels, book, monotonicMs, reload },
+    ...{ storage, log, leases, lanes, lanesMax: LANES, channels, book, monotonicMs, reload, wallMs: options.wallMs ?? Date.now },
     mayAcquire: () => !stopping,
     onTaken: attendance.taken,
     onLost: attendance.lost,

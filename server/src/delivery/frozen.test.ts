@@ -18,7 +18,12 @@ eachEngine('a node that stood still', (open) => {
     const receiver = await startReceiver(t);
     const proxy = await startHoldingProxy(t);
     await world.endpoint(receiver.url);
-    const node = await world.start({ monotonicMs: () => 0, heartbeatMs: HOUR_MS, policy: { ...POLICY, egressProxy: proxy.url } });
+    const node = await world.start({
+      monotonicMs: () => 0,
+      wallMs: world.clock.now,
+      heartbeatMs: HOUR_MS,
+      policy: { ...POLICY, egressProxy: proxy.url },
+    });
     node.wake(await world.append([1, 2, 3]));
     await proxy.asked(3);
     world.clock.advance(8 * SECOND_MS);
@@ -34,7 +39,7 @@ eachEngine('a node that stood still', (open) => {
     const world = await createWorld(await open(t), t);
     const receiver = await startReceiver(t);
     await world.endpoint(receiver.url);
-    const node = await world.start({ monotonicMs: () => 0, heartbeatMs: HOUR_MS });
+    const node = await world.start({ monotonicMs: () => 0, wallMs: world.clock.now, heartbeatMs: HOUR_MS });
     world.clock.advance(-HOUR_MS);
     node.wake(await world.append([1, 2, 3]));
     await node.settled(3);

@@ -1,5 +1,4 @@
 /** The lanes of this node: taken with all that is known of them, kept by a heartbeat, and let go of. */
-import type { Clock } from '../../base/clock.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Book } from '../channels/book.ts';
@@ -30,7 +29,7 @@ export type Ownership = {
 
 export function createOwnership(options: {
   storage: Storage;
-  clock: Clock;
+  wallMs: () => number;
   log: Log;
   leases: Leases;
   lanes: Map<number, Lane>;
@@ -51,14 +50,14 @@ export function createOwnership(options: {
   flush: () => Promise<void>;
   onTrouble: (error: unknown) => void;
 }): Ownership {
-  const { storage, clock, leases, lanes, channels, book } = options;
+  const { storage, leases, lanes, channels, book } = options;
   /** When the last renewal was begun; null where it does not count any more. */
   let renewedAt: { monotonicMs: number; wallMs: number } | null = null;
   let handing: Promise<void> | null = null;
   let acquiring = 0;
 
   async function renew() {
-    const before = { monotonicMs: options.monotonicMs(), wallMs: clock.now() };
+    const before = { monotonicMs: options.monotonicMs(), wallMs: options.wallMs() };
     const renewal = await leases.renew();
     const ours = new Map(renewal.lanes.map((lane) => [lane.lane, lane]));
     for (const lane of lanes.values()) {
@@ -170,7 +169,7 @@ export function createOwnership(options: {
     renew,
     isGood() {
       if (renewedAt === null) return false;
-      return options.monotonicMs() - renewedAt.monotonicMs < GOOD_FOR_MS && clock.now() - renewedAt.wallMs < GOOD_FOR_MS;
+      return options.monotonicMs() - renewedAt.monotonicMs < GOOD_FOR_MS && options.wallMs() - renewedAt.wallMs < GOOD_FOR_MS;
     },
     ended: () => void handOver().catch(options.onTrouble),
     doubt() {
