@@ -68,13 +68,17 @@ export async function commitAnswer(services: RefreshServices, run: Run, answer: 
     drafts: plan.drafts,
     connected: finished || plan.refreshed > 0,
     // Owed until a full one has answered.
-    fullRefreshWanted: plan.fullRefreshWanted || (refresh.phase !== 'full' && item.fullRefreshWanted),
+    fullRefreshWanted: plan.fullRefreshWanted || (refresh.phase !== 'full' && item.fullRefreshWanted && !isOfFiles(run)),
     keep: answer.keep,
     consentExpiresAt: answer.consentExpiresAt,
     ...failuresOf(answer),
     rowsAt: (timestamps) => rowsOfPlan(owner, refresh.id, plan, rowIds, timestamps),
     rows: rowsWritten(plan),
   });
+}
+
+function isOfFiles({ connector }: Run): boolean {
+  return connector?.bank.input === 'files';
 }
 
 /** A bank that lets everybody in and then fails for every account is as down as one that lets nobody in. */
@@ -153,7 +157,7 @@ async function compare({ storage }: RefreshServices, run: Run, answer: Answered,
  * date speaks of the day on which it was first seen, however long ago that is. What is not booked is always read.
  */
 function compareSince(run: Run, { batches }: Extract<FetchedAccount['answer'], { kind: 'fetched' }>): CalendarDate | null {
-  if (run.refresh.phase === 'full' || run.connector?.bank.input === 'files') return null;
+  if (run.refresh.phase === 'full' || isOfFiles(run)) return null;
   let earliest = isoDate(run.now);
   for (const { coverage, observations } of batches) {
     for (const { from } of coverage.windows) if (from < earliest) earliest = from;
@@ -199,15 +203,17 @@ async function finish(services: RefreshServices, run: Run, outcome: Outcome): Pr
 
 /** Everything that an ending writes, worked out before its transaction; `circuit` is what it says to its bank's. */
 async function endingOf(services: RefreshServices, run: Run, outcome: Outcome): Promise<{ ending: Ending; circuit: CircuitChange }> {
-  const { refresh, item, connector, pacing } = run;
+  const { refresh, item, pacing } = run;
   const { drafts } = outcome;
   const realNow = services.clock.now();
   // Banks take their time: events and rows carry the moment of the commit, so that who asks for changes since then misses none.
   const now = realNow + run.clockOffsetMs;
   const finished = { ...outcome.finished, id: refresh.id, epoch: refresh.epoch, traceparent: run.traceparent, finishedAt: now };
   const { connected } = outcome;
-  // The full history after the first data, and after a renewed consent, which may show more than the old one.
-  const historyOwed = refresh.phase === 'recent' || (refresh.cause === 'connect' && refresh.phase !== 'full' && item.fullRefreshWanted);
+  // The full history after the first data, and after a renewed consent, which may show more than the old one. Uploaded files
+  // were read, and are gone: there is nobody to ask for more.
+  const visited = refresh.cause === 'connect' && refresh.phase !== 'full' && item.fullRefreshWanted;
+  const historyOwed = !isOfFiles(run) && (refresh.phase === 'recent' || visited);
   const followed = connected && historyOwed && !finished.fullRefresh;
   const consentExpiresAt = outcome.consentExpiresAt !== undefined ? outcome.consentExpiresAt : item.consentExpiresAt;
   const { dueAt, schedule, circuit, fullRefreshDue } = await pacing.end(
@@ -230,7 +236,7 @@ async function endingOf(services: RefreshServices, run: Run, outcome: Outcome): 
 
   const write = async (tx: Writer): Promise<void> => {
     await Promise.all([
-      connector?.bank.input === 'files' && item.credentials !== null && forgetCredentials(tx, item.id, item.credentials),
+      isOfFiles(run) && item.credentials !== null && forgetCredentials(tx, item.id, item.credentials),
       circuit !== null && pacing.writeCircuit(tx, circuit, now),
       followed &&
         requestRefresh(tx, { item, cause: 'completion', phase: 'full', startedAt: now + 1, runAt: realNow + FULL_HISTORY_DELAY_MS }),

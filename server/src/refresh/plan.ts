@@ -84,7 +84,7 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
     matched: { rule: AccountNote['matched_by']; reappeared: boolean },
   ) => {
     // What waits for a full refresh waits on where this account was not asked, or failed.
-    const held = before?.breaker ? (JSON.parse(before.breaker) as Breaker).rows.length > 0 : false;
+    const held = before?.breaker ? (JSON.parse(before.breaker) as Pick<Breaker, 'rows'>).rows.length > 0 : false;
     if (fetched.answer.kind !== 'fetched') fullRefreshWanted ||= held;
     if (fetched.answer.kind === 'spared') {
       historyComplete = false;

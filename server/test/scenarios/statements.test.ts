@@ -81,6 +81,9 @@ async function upload(world: World, itemId: number, files: readonly { name: stri
   await services.storage.transaction((tx) => replaceCredentials(tx, itemId, sealed, clock.now() + 1_000_000, true));
   await refreshItem(services, itemId, 'connect', 0);
   await world.run();
+  // Nothing follows an upload: its files were read, and are not kept.
+  clock.advance(60_000);
+  await world.run();
   return (await world.events()).slice(before);
 }
 
