@@ -117,6 +117,7 @@ async function runClaimed(services: RefreshServices, run: Run, signal: AbortSign
   if (!credentials) return commitFailure(services, run, SCA_MISSING);
   const asking = await pacing.decide(run.accounts, () => fingerprintOf(services, item));
   if (asking.kind === 'spare') return commitFailure(services, run, { ...asking, info: asking.info ?? infoBefore(item, asking.status) });
+  const storedByKey = Map.groupBy(run.accounts.filter(isListed), accountKey);
   const answer = await askBank({
     connector,
     authentication: {
@@ -131,7 +132,7 @@ async function runClaimed(services: RefreshServices, run: Run, signal: AbortSign
       kept: await openState(services, item),
     },
     phase: refresh.phase,
-    from: (account) => windowStart(refresh, storedAs(run.accounts, account), now),
+    from: (account) => windowStart(refresh, storedAs(storedByKey, account), now),
     onProgress: progressWriter(services, refresh),
     onCrash: (error) => services.log.error({ refresh: refresh.id, item: item.id, bank: item.bankId, error }, 'connector crashed'),
     onCall: () => {
@@ -207,13 +208,14 @@ async function openAnswer(services: RefreshServices, refresh: Refresh, item: Ite
   return { state, code: refresh.answer === null ? null : await open('answer', refresh.answer) };
 }
 
+const isListed = (account: AccountRecord) => account.deletedAt === null;
+
 /**
  * Before the whole list is compared. Wallets of several currencies may share an identity, and an account that changed its
  * currency is still itself; one without an identity is known by what the ledger knows it by, if no other is like it.
  */
-function storedAs(accounts: readonly AccountRecord[], observed: ObservedAccount): AccountRecord | undefined {
-  const key = accountKey(observed);
-  const alike = accounts.filter((account) => account.deletedAt === null && accountKey(account) === key);
+function storedAs(storedByKey: ReadonlyMap<string, readonly AccountRecord[]>, observed: ObservedAccount): AccountRecord | undefined {
+  const alike = storedByKey.get(accountKey(observed)) ?? [];
   if (observed.identity === null) return alike.length === 1 ? alike[0] : undefined;
   return alike.find(({ currency }) => currency === observed.currency) ?? alike[0];
 }

@@ -55,7 +55,7 @@ export function observe(
 ): Observation | null {
   const phase = phaseAt(operation, moment);
   if (phase === 'unseen') return null;
-  const firstId = nameFor(16, account.namespace, operation.key);
+  const firstId = firstIdOf(operation, account.namespace);
   const pending = phase === 'pending' ? operation.pending : undefined;
   const amended = operation.amended && moment >= operation.amended.from ? operation.amended : undefined;
   const row: Observation = {
@@ -74,4 +74,15 @@ export function observe(
   if (!operation.pending || account.idStyle === 'kept') return booked;
   const renamed: Observation = { ...booked, providerId: nameFor(16, account.namespace, operation.key, 'booked') };
   return account.idStyle === 'linked' ? { ...renamed, linkPendingId: firstId } : renamed;
+}
+
+/** Rows are shown again at each refresh: kept with the operation, which belongs to one account, while that is kept. */
+const firstIds = new WeakMap<Operation, string>();
+
+function firstIdOf(operation: Operation, namespace: string): string {
+  const known = firstIds.get(operation);
+  if (known !== undefined) return known;
+  const id = nameFor(16, namespace, operation.key);
+  firstIds.set(operation, id);
+  return id;
 }

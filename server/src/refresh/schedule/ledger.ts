@@ -3,7 +3,7 @@
  * Pure; kept as one compact JSON on the item's row, which every refresh writes anyway, because a row for each call would
  * cost an unchanged refresh of twelve accounts two dozen inserts and as many deletions a day later.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { DAY_MS } from '../../base/clock.ts';
 import type { ObservedAccount } from '../../connectors/connector.ts';
 import type { Rules } from './rules.ts';
@@ -33,7 +33,7 @@ export function accountKey({
   name,
 }: Pick<ObservedAccount, 'identity' | 'currency' | 'name'> & { type: string }): string {
   const text = identity ?? `${type}\n${currency}\n${name}`;
-  return createHash('sha256').update(text).digest('base64url').slice(0, KEY_CHARACTERS);
+  return hash('sha256', text, 'base64url').slice(0, KEY_CHARACTERS);
 }
 
 /** What still counts at `now`: exactly 24 h after it, a call is forgotten. */
