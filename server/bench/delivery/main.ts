@@ -25,9 +25,9 @@ const SIZES = {
   short: {
     throughput: { rounds: 2, deliveries: 4_000 },
     latencySeconds: { 50: 0.4, 200: 1.5, 2000: 0.8 },
-    isolation: { settlingSeconds: 1, pairs: 5, turnsEach: 1, warmUpSeconds: 0.8, secondsOfTurn: 0.5 },
+    isolation: { settlingSeconds: 1, pairs: 5, turnsEach: 1, warmUpSeconds: 0.5, secondsOfTurn: 0.5 },
     deadEvents: 2_000,
-    history: { histories: [60_000], endpoints: [], rounds: 3, deliveries: 1_000 },
+    history: { histories: [30_000], endpoints: [], rounds: 3, deliveries: 1_000 },
   },
 } as const;
 

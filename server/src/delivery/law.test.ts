@@ -63,7 +63,6 @@ eachEngine('the laws of delivery', (open) => {
     test(`each event settles once for each endpoint, and an item's events keep their order: story ${seed}`, async (t) => {
       const world = await createWorld(await open(t), t);
       // How often receivers and nodes ask depends on what runs when; the story's own dice do not.
-      // How often receivers and nodes ask depends on what runs when; the story's own dice do not.
       const stream = (number: number) => seeded(10 * seed + number);
       const random = stream(0);
       const receivers = [
