@@ -14,6 +14,13 @@ const READS_AT_ONCE = 8;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** A statement that runs longer is a fault of ours, and must not hold locks. */
 const STATEMENT_TIMEOUT_MS = 30_000;
+/**
+ * A database that answers nothing at all for this long is not there any more, whatever the connection says: where its machine
+ * or the network between went without a word, the system would believe in it for some 15 minutes.
+ */
+export const SILENT_AFTER_MS = STATEMENT_TIMEOUT_MS + 5_000;
+/** The system looks after connections at rest. */
+const KEEP_ALIVE_AFTER_MS = 5_000;
 /** Of an insertion: a message of a megabyte or two. */
 const ROWS_PER_STATEMENT = 5_000;
 const TRANSACTION_TRIES = 3;
@@ -22,11 +29,14 @@ const MAINTENANCE_LOCK = 7_069_110_117;
 const RETRYABLE = new Set(['40001', '40P01']);
 
 /** Opens a pool. 64-bit integers are parsed to numbers: every id, time and amount of ours is below 2^53. */
-export function openPostgres(url: string): Storage {
+export function openPostgres(url: string, { silentAfterMs = SILENT_AFTER_MS } = {}): Storage {
   const settings: pg.PoolConfig = {
     connectionString: url,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
+    query_timeout: silentAfterMs,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
     application_name: 'pontage',
     // Statements that a transaction gives at once travel at once: `begin` then costs no round trip of its own.
     pipeline: true,
@@ -64,9 +74,11 @@ export function openPostgres(url: string): Storage {
           await Promise.all([...last, send(client, { text: 'commit' })]);
           return value;
         } catch (error) {
-          await client.query('rollback').catch((failure: Error) => {
-            broken = failure;
-          });
+          if (isSilence(error)) broken = error;
+          else
+            await client.query('rollback').catch((failure: Error) => {
+              broken = failure;
+            });
           if (attempt < TRANSACTION_TRIES && isRetryable(error)) continue;
           throw error;
         } finally {
@@ -80,7 +92,7 @@ export function openPostgres(url: string): Storage {
     },
     counts,
     shared: {
-      presence: (options) => openPresence(url, CONNECT_TIMEOUT_MS, options),
+      presence: (options) => openPresence({ url, connectTimeoutMs: CONNECT_TIMEOUT_MS, silentAfterMs }, options),
       isAbsent,
       hint: async (channel, payload) => {
         await ask(sql`select pg_notify(${hintChannel(channel)}, ${payload})`);
@@ -123,6 +135,11 @@ function openPool(settings: pg.PoolConfig): pg.Pool {
   pool.on('error', () => {});
   pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
+}
+
+/** The driver gave up waiting. What was sent may still be done, as with a connection that breaks. */
+function isSilence(error: unknown): error is Error {
+  return error instanceof Error && error.message === 'Query read timeout';
 }
 
 function isRetryable(error: unknown): boolean {

@@ -11,8 +11,16 @@ const PREFIX = 'pontage/';
 /** The system notices a connection whose other end has gone without a word. */
 const KEEP_ALIVE_AFTER_MS = 5_000;
 
-export function openPresence(url: string, connectTimeoutMs: number, options: PresenceOptions): Presence {
+export type PresencePlace = {
+  url: string;
+  connectTimeoutMs: number;
+  /** The database is asked as often, and taken for gone when it has answered nothing for so long. */
+  silentAfterMs: number;
+};
+
+export function openPresence(place: PresencePlace, options: PresenceOptions): Presence {
   let client: pg.Client | null = null;
+  let probing: NodeJS.Timeout | undefined;
   let holding: Promise<boolean> | null = null;
   let held = false;
   let closed = false;
@@ -20,6 +28,7 @@ export function openPresence(url: string, connectTimeoutMs: number, options: Pre
   function lose(lost: pg.Client) {
     if (client !== lost) return;
     client = null;
+    clearInterval(probing);
     const was = held;
     held = false;
     if (was && !closed) options.onLost();
@@ -27,8 +36,9 @@ export function openPresence(url: string, connectTimeoutMs: number, options: Pre
 
   async function connect(): Promise<pg.Client> {
     const connecting = new pg.Client({
-      connectionString: url,
-      connectionTimeoutMillis: connectTimeoutMs,
+      connectionString: place.url,
+      connectionTimeoutMillis: place.connectTimeoutMs,
+      query_timeout: place.silentAfterMs,
       keepAlive: true,
       keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
       application_name: 'pontage presence',
@@ -38,18 +48,29 @@ export function openPresence(url: string, connectTimeoutMs: number, options: Pre
     connecting.on('notification', ({ payload }) => options.onHint(payload ?? ''));
     await connecting.connect();
     client = connecting;
-    await connecting.query(`listen "${hintChannel(options.channel)}"`);
+    probing = setInterval(() => void ask(connecting, 'select 1').catch(() => {}), place.silentAfterMs).unref();
+    await ask(connecting, `listen "${hintChannel(options.channel)}"`);
     return connecting;
+  }
+
+  /** A session in which a statement fails is given up: it can be opened anew, one that says nothing can only be waited for. */
+  async function ask<R extends pg.QueryResultRow>(session: pg.Client, text: string, values?: readonly unknown[]): Promise<R[]> {
+    try {
+      return (await session.query<R>(text, values as unknown[])).rows;
+    } catch (error) {
+      lose(session);
+      session.end().catch(() => {});
+      throw error;
+    }
   }
 
   async function hold(): Promise<boolean> {
     if (held) return true;
     if (closed) return false;
     const session = client ?? (await connect());
-    const { rows } = await session.query<{ locked: boolean }>(`select pg_try_advisory_lock(hashtextextended($1, 0)) as locked`, [
-      PREFIX + options.name,
-    ]);
-    held = client === session && rows[0]?.locked === true;
+    const lock = 'select pg_try_advisory_lock(hashtextextended($1, 0)) as locked';
+    const [row] = await ask<{ locked: boolean }>(session, lock, [PREFIX + options.name]);
+    held = client === session && row?.locked === true;
     return held;
   }
 
@@ -69,6 +90,7 @@ export function openPresence(url: string, connectTimeoutMs: number, options: Pre
       await holding?.catch(() => {});
       const ending = client;
       client = null;
+      clearInterval(probing);
       await ending?.end().catch(() => {});
     },
   };

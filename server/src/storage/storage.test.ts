@@ -1,11 +1,16 @@
 /** Conformance: what every engine must do. Each test runs on both. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { eachEngine, openEngine } from '../../test/support/engines.ts';
+import { eachEngine, migratedDatabase, openEngine } from '../../test/support/engines.ts';
+import { openQuietWay } from '../../test/support/silence.ts';
 import { createCounters } from './counters.ts';
 import { migrate, migrations } from './migrate.ts';
+import { openPostgres } from './postgres.ts';
 import { render, type Sql, sql, sqlList, sqlTable, sqlText } from './sql.ts';
 import { isDuplicate, TransactionWaited, type Writer } from './storage.ts';
+
+/** Long enough for a busy machine to answer, short enough to wait for. */
+const SILENT_AFTER_MS = 1_000;
 
 /** SQLite's rows have no prototype; what counts is their fields. */
 async function plain<T extends object>(row: Promise<T | undefined>): Promise<T | undefined> {
@@ -302,6 +307,35 @@ test('PostgreSQL may end a connection in the middle of a transaction: that one f
     }),
   );
   assert.equal(await storage.first(sql`select name from counters where name = 'lost'`), undefined);
+});
+
+test('a PostgreSQL that goes without a word is given up: what waited for it fails, and what comes next has other connections', async (t) => {
+  const target = await migratedDatabase();
+  assert.ok('databaseUrl' in target);
+  const way = await openQuietWay(t, target.databaseUrl);
+  const storage = openPostgres(way.url, { silentAfterMs: SILENT_AFTER_MS });
+  const lost = Promise.withResolvers<void>();
+  const presence = storage.shared!.presence({ name: 'quiet', channel: 'quiet', onHint: () => {}, onLost: lost.resolve });
+  t.after(async () => {
+    await presence.close();
+    await storage.close();
+  });
+  assert.ok(await presence.hold());
+  const inserted = (name: string) => storage.transaction((tx) => tx.run(sql`insert into counters (name, value) values (${name}, 1)`));
+  await inserted('before');
+  await storage.all(sql`select name from counters`);
+
+  way.fallSilent();
+  await Promise.all([
+    assert.rejects(inserted('lost'), /timeout/),
+    assert.rejects(storage.all(sql`select name from counters`), /timeout/),
+    lost.promise,
+  ]);
+  assert.equal(presence.held, false);
+
+  await inserted('after');
+  const rows = await listed(storage.all<{ name: string }>(sql`select name from counters where name in ('before', 'lost', 'after')`));
+  assert.deepEqual(rows.map(({ name }) => name).sort(), ['after', 'before']);
 });
 
 test('a long chain of SQLite transactions leaves the event loop its turns', async (t) => {

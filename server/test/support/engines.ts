@@ -50,7 +50,7 @@ const TEMPLATE = `migrated_${createHash('sha256').update(JSON.stringify(migratio
 
 let template: Promise<string> | undefined;
 
-async function migratedDatabase(): Promise<StorageTarget> {
+export async function migratedDatabase(): Promise<StorageTarget> {
   const { url } = await postgres();
   template ??= templateDatabase(url, TEMPLATE, (databaseUrl) => migrated({ databaseUrl }));
   return { databaseUrl: await freshDatabase(url, await template) };
