@@ -7,7 +7,7 @@
  *   info_required -> invalid_creds | finished_error (the challenge expired)
  */
 import { randomId } from '../base/random.ts';
-import { sql, sqlTable } from '../storage/sql.ts';
+import { sql, sqlList, sqlTable } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
 
 /** `completion`: the second half of a first connection, the full history after the first data. */
@@ -121,6 +121,20 @@ export type RefreshRequest = {
 
 const OPEN_TRIES = 3;
 
+/** Whether somebody waits for it: a user in Connect, or the customer's program. The claim of these has an index with the same words. */
+export function isWatched({ cause }: Pick<Refresh, 'cause'>): boolean {
+  return cause === 'connect' || cause === 'api';
+}
+
+const WATCHED = sql`cause in ('connect', 'api')`;
+/** Whose word one that has not begun follows when it is joined: who is present decides what may be asked of the bank. */
+const OUTRANKED: Record<RefreshCause, readonly RefreshCause[]> = {
+  connect: ['api', 'scheduler'],
+  api: ['scheduler'],
+  completion: [],
+  scheduler: [],
+};
+
 /** Asks for a refresh; where one of the item is open already, joins it. Answers which will run. */
 export async function requestRefresh(tx: Writer, request: RefreshRequest): Promise<{ id: string; joined: boolean }> {
   const id = randomId('rfr');
@@ -133,9 +147,18 @@ export async function requestRefresh(tx: Writer, request: RefreshRequest): Promi
             ${request.startedAt}, ${request.runAt})
     on conflict do nothing`);
     const open = await tx.first<{ id: string }>(sql`select id from refreshes where item_id = ${item.id} and finished_at is null`);
-    if (open) return { id: open.id, joined: open.id !== id };
+    if (open?.id === id) return { id, joined: false };
+    if (open) {
+      await rank(tx, open.id, request.cause);
+      return { id: open.id, joined: true };
+    }
   }
   throw new Error(`item ${item.id}: no refresh could be opened`);
+}
+
+async function rank(tx: Writer, id: string, cause: RefreshCause): Promise<void> {
+  if (OUTRANKED[cause].length === 0) return;
+  await tx.run(sql`update refreshes set cause = ${cause} where id = ${id} and cause in ${sqlList(OUTRANKED[cause])} and running = 0`);
 }
 
 const requestedTable = sqlTable({
@@ -170,13 +193,14 @@ export async function requestRefreshes(tx: Writer, requests: readonly RefreshReq
     where true on conflict do nothing`);
 }
 
-/** Takes runnable refreshes for `leaseMs`; a worker that dies frees them by the passing of time. */
+/** Takes runnable refreshes for `leaseMs`, of all or only of those that somebody waits for; a worker that dies frees them by the passing of time. */
 export async function claimRefreshes(
   tx: Writer,
   storage: Pick<Storage, 'forUpdateSkipLocked'>,
-  options: { now: number; leaseMs: number; limit: number; applicationId?: string },
+  options: { now: number; leaseMs: number; limit: number; applicationId?: string; watched?: boolean },
 ): Promise<Refresh[]> {
-  const scope = options.applicationId ? sql`and application_id = ${options.applicationId}` : sql``;
+  const ofOne = options.applicationId ? sql`and application_id = ${options.applicationId}` : sql``;
+  const scope = options.watched ? sql`${ofOne} and ${WATCHED}` : ofOne;
   const rows = await tx.all<RefreshRow>(sql`
     update refreshes set run_at = ${options.now + options.leaseMs}, epoch = epoch + 1, running = 1
     where id in (

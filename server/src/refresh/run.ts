@@ -5,7 +5,7 @@ import { randomHex } from '../base/random.ts';
 import type { Connector, Credentials, Failure, Json, ObservedAccount, StatusCode } from '../connectors/connector.ts';
 import { defaultInfo } from '../connectors/statuses.ts';
 import type { Item } from '../items/items.ts';
-import { isClaimed, type Refresh, showChallenge, showProgress } from '../items/refreshes.ts';
+import { isClaimed, isWatched, type Refresh, showChallenge, showProgress } from '../items/refreshes.ts';
 import type { Counters } from '../storage/counters.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -228,8 +228,7 @@ function windowStart(refresh: Refresh, account: { nextWindowFrom: string | null 
 function progressWriter(services: RefreshServices, refresh: Refresh): (refreshed: number, total: number | null) => Promise<void> {
   let writtenAt = performance.now();
   return async (refreshed, total) => {
-    const watched = refresh.cause === 'connect' || refresh.cause === 'api';
-    if (!watched || performance.now() - writtenAt < PROGRESS_EVERY_MS) return;
+    if (!isWatched(refresh) || performance.now() - writtenAt < PROGRESS_EVERY_MS) return;
     writtenAt = performance.now();
     await services.storage.transaction((tx) => showProgress(tx, refresh, { state: 'retrieving_data', refreshed, total }));
   };

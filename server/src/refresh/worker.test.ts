@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { DRIVEN_BANK, drivenBank } from '../../test/support/driven-bank.ts';
 import { eachEngine } from '../../test/support/engines.ts';
 import { createWorld } from '../../test/support/world.ts';
+import type { Connector } from '../connectors/connector.ts';
 import { demoBank } from '../connectors/sandbox/demo-bank.ts';
 import { claimRefreshes, isClaimed, requestRefresh } from '../items/refreshes.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
-import { startRefreshWorker } from './worker.ts';
+import { CONCURRENT_MAX, startRefreshWorker } from './worker.ts';
 
 const BANK = 574;
 const TELLS = 50;
@@ -64,6 +66,53 @@ eachEngine('a worker that is told what is next', (open) => {
     // News from before the request, which came late.
     worker.tell(null);
     assert.ok(await comesAbout(storage, () => refreshed.includes(itemId)));
+  });
+});
+
+eachEngine('a backlog, or a bank that hangs', (open) => {
+  test('leaves places for those who wait, also for one that joins what is queued', async (t) => {
+    const storage = await open(t);
+    const bank = drivenBank().connector;
+    const { promise: answers, resolve: answer } = Promise.withResolvers<void>();
+    const hanging = new Set<number>();
+    let asked = 0;
+    const connector: Connector = {
+      ...bank,
+      async authenticate(request, signal) {
+        if (hanging.has(request.itemId)) {
+          asked += 1;
+          await answers;
+        }
+        return bank.authenticate(request, signal);
+      },
+    };
+    const world = await createWorld(storage, [connector]);
+    const items: number[] = [];
+    for (let item = 0; item < CONCURRENT_MAX + 2; item += 1) items.push(await world.connect(DRIVEN_BANK, { USER: `${item}` }));
+    const [queued, watched] = items.slice(-2) as [number, number];
+    const request = (id: number, cause: 'scheduler' | 'api') => {
+      const item = { id, applicationId: 'app_test', userUuid: '766b2f5d-a942-492c-9ea7-2e5aa88cb672' };
+      const now = world.clock.now();
+      return storage.transaction((tx) => requestRefresh(tx, { item, cause, phase: 'incremental', startedAt: now, runAt: now }));
+    };
+    for (const id of items.slice(0, CONCURRENT_MAX)) {
+      hanging.add(id);
+      await request(id, 'scheduler');
+    }
+    const refreshed: number[] = [];
+    const worker = startRefreshWorker({ ...world.services, onRefreshed: (report) => refreshed.push(report.itemId) });
+    t.after(() => worker.stop(0));
+    assert.ok(await comesAbout(storage, () => asked === CONCURRENT_MAX));
+
+    const first = await request(queued, 'scheduler');
+    assert.deepEqual(await request(queued, 'api'), { ...first, joined: true });
+    await request(watched, 'api');
+    worker.wake();
+    assert.ok(await comesAbout(storage, () => refreshed.includes(queued) && refreshed.includes(watched)));
+    assert.equal(refreshed.length, 2);
+
+    answer();
+    assert.ok(await comesAbout(storage, () => refreshed.length === items.length));
   });
 });
 

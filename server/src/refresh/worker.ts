@@ -14,6 +14,10 @@ import { requestDue } from './schedule/due.ts';
 const LEASE_MS = 10 * MINUTE_MS;
 /** Refreshes at once on one node: they wait for banks nearly all of the time. */
 export const CONCURRENT_MAX = 32;
+/** Beside them, for people who wait: a backlog, or a bank that hangs, may have taken all the others. */
+export const WATCHED_MAX = 16;
+/** How often these are looked for behind a backlog that is worked off: each look is a claim, and a busy node makes hundreds a second. */
+const LOOK_MS = 200;
 /** Runs that end within this time are followed by one claim for all of them, so that a claim costs a busy node little. */
 const GATHER_MS = 5;
 /** How late a request of another process (the command line) is seen by a worker that nobody tells. */
@@ -35,9 +39,11 @@ export type RefreshWorker = {
 export function startRefreshWorker(services: RefreshServices): RefreshWorker {
   const { storage, clock, log } = services;
   const running = new Set<Promise<void>>();
+  const beside = new Set<Promise<void>>();
   const endings = createEndings(storage);
   const ending = new AbortController();
   let gathering = false;
+  let lookedAt = Number.NEGATIVE_INFINITY;
   /** What was heard serves one step; what happens here is newer than it. */
   let heard: { nextWorkAt: number | null } | null = null;
   let mustAsk = true;
@@ -52,6 +58,17 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
       gathering = false;
       wake();
     }, GATHER_MS);
+  };
+
+  const run = (claimed: readonly Refresh[], places: Set<Promise<void>>) => {
+    for (const one of runTogether(services, claimed, endings, ending.signal)) {
+      const running = one.finally(() => {
+        places.delete(running);
+        if (places.size === 0) wake();
+        else wakeSoon();
+      });
+      places.add(running);
+    }
   };
 
   // An embedded database has one server: whatever is claimed when it starts, another one has died over.
@@ -71,14 +88,13 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
       if (untilNext > 0) return { pauseMs: Math.min(pauseMaxMs, Math.max(SOONEST_MS, untilNext)) };
       const due = await requestDue(services);
       const free = CONCURRENT_MAX - running.size;
-      const claimed = free > 0 ? await claim(services, free) : [];
-      for (const one of runTogether(services, claimed, endings, ending.signal)) {
-        const run = one.finally(() => {
-          running.delete(run);
-          if (running.size === 0) wake();
-          else wakeSoon();
-        });
-        running.add(run);
+      const claimed = free > 0 ? await claim(services, { limit: free }) : [];
+      run(claimed, running);
+      // Where there may be more than there are places.
+      const reserved = WATCHED_MAX - beside.size;
+      if (claimed.length === free && reserved > 0 && performance.now() - lookedAt > LOOK_MS) {
+        lookedAt = performance.now();
+        run(await claim(services, { limit: reserved, watched: true }), beside);
       }
       // Without a free place nothing can be claimed, and a run that ends wakes us.
       const more = due > 0 || (claimed.length > 0 && running.size < CONCURRENT_MAX);
@@ -95,7 +111,7 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
     async stop(graceMs) {
       await loop.stop();
       const grace = setTimeout(() => ending.abort(new Error('the server stops')), graceMs);
-      await Promise.allSettled(running);
+      await Promise.allSettled([...running, ...beside]);
       clearTimeout(grace);
     },
   };
@@ -130,17 +146,17 @@ async function runClaimed(services: RefreshServices, refresh: Refresh, together:
   }
 }
 
-function claim(services: RefreshServices, limit: number, applicationId?: string): Promise<Refresh[]> {
-  const { storage, clock } = services;
-  return storage.transaction((tx) =>
-    claimRefreshes(tx, storage, { now: clock.now(), leaseMs: LEASE_MS, limit, ...(applicationId ? { applicationId } : {}) }),
-  );
+function claim(
+  { storage, clock }: RefreshServices,
+  wanted: { limit: number; applicationId?: string; watched?: boolean },
+): Promise<Refresh[]> {
+  return storage.transaction((tx) => claimRefreshes(tx, storage, { now: clock.now(), leaseMs: LEASE_MS, ...wanted }));
 }
 
 /** What of an application is due and can be claimed now, to its end; answers how much that was. For the test clock, beside or without a server's worker. */
 export async function runPass(services: RefreshServices, applicationId: string, signal: AbortSignal): Promise<number> {
   const due = await requestDue(services, applicationId);
-  const claimed = await claim(services, CONCURRENT_MAX, applicationId);
+  const claimed = await claim(services, { limit: CONCURRENT_MAX, applicationId });
   await Promise.all(runTogether(services, claimed, createEndings(services.storage), signal));
   return due + claimed.length;
 }
