@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { StatusCode } from './connector.ts';
 import { defaultInfo, describe, isStatusCode, knownInfos, statusOf, worstOf, worstStatus } from './statuses.ts';
@@ -13,6 +14,18 @@ test('fine and still running have no sentence; every trouble has one in each lan
       if (status <= 0) assert.deepEqual([english, french], [null, null]);
       else assert.ok(english && french && english !== french, `${status} ${info}`);
     }
+  }
+});
+
+test('docs/statuses.md has every status and every info, and knows no other', () => {
+  const page = readFileSync(new URL('../../../docs/statuses.md', import.meta.url), 'utf8');
+  const [table, infos] = page.split('## Infos') as [string, string];
+  const named = [...table.matchAll(/^\| `(-?\d+)`/gm)].map(([, status]) => Number(status));
+  assert.deepEqual(named.sort(), statuses.toSorted());
+  for (const status of statuses) {
+    const row = infos.split('\n').find((line) => line.startsWith(`| \`${status}\``)) ?? '';
+    const listed = [...row.matchAll(/`([A-Z_0-9]{2,})`/g)].map(([, info]) => info!).filter((info) => /[A-Z]/.test(info));
+    assert.deepEqual(listed.sort(), knownInfos[status].toSorted(), `${status}`);
   }
 });
 
