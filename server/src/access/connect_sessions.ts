@@ -138,6 +138,10 @@ export async function moveConnectSession(tx: Writer, session: ConnectSession, ch
     where id = ${session.id}`);
 }
 
-export async function deleteExpiredSessions(writer: Pick<Writer, 'run'>, now: number): Promise<number> {
-  return writer.run(sql`delete from connect_sessions where coalesce(idle_expires_at, link_expires_at) <= ${now}`);
+/** At most `limit` of them; answers how many. */
+export async function deleteExpiredSessions(writer: Pick<Writer, 'run'>, now: number, limit: number): Promise<number> {
+  return writer.run(sql`
+    delete from connect_sessions where id in (
+      select id from connect_sessions where coalesce(idle_expires_at, link_expires_at) <= ${now} limit ${limit}
+    )`);
 }

@@ -17,7 +17,7 @@ eachEngine('access tokens', (open) => {
     assert.equal(await findTokenUser(storage, id, first.accessToken, TOKEN_LIFETIME_MS), null);
     assert.equal(await findTokenUser(storage, 'app_other', first.accessToken, 0), null);
     const second = await issue(10);
-    assert.equal(await storage.transaction((tx) => deleteExpiredTokens(tx, TOKEN_LIFETIME_MS)), 1);
+    assert.equal(await storage.transaction((tx) => deleteExpiredTokens(tx, TOKEN_LIFETIME_MS, 10)), 1);
     assert.equal(await findTokenUser(storage, id, second.accessToken, 20), 'u');
     await storage.transaction((tx) => deleteToken(tx, second.accessToken));
     assert.equal(await findTokenUser(storage, id, second.accessToken, 20), null);

@@ -37,6 +37,9 @@ export async function deleteToken(tx: Writer, accessToken: string): Promise<void
   await tx.run(sql`delete from access_tokens where digest = ${digest(accessToken)}`);
 }
 
-export async function deleteExpiredTokens(writer: Pick<Writer, 'run'>, now: number): Promise<number> {
-  return writer.run(sql`delete from access_tokens where expires_at <= ${now}`);
+/** At most `limit` of them; answers how many. */
+export async function deleteExpiredTokens(writer: Pick<Writer, 'run'>, now: number, limit: number): Promise<number> {
+  return writer.run(
+    sql`delete from access_tokens where digest in (select digest from access_tokens where expires_at <= ${now} limit ${limit})`,
+  );
 }

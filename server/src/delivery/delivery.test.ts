@@ -292,7 +292,7 @@ eachEngine('delivery', (open) => {
     assert.deepEqual(await parkedRows(world), []);
   });
 
-  test('a deleted endpoint keeps nothing parked', async (t) => {
+  test('a deleted endpoint is sent nothing of what was parked for it', async (t) => {
     const world = await createWorld(await open(t), t);
     const receiver = await startReceiver(t, (_, response) => response.writeHead(500).end());
     const { endpoint } = await world.endpoint(receiver.url);
@@ -306,7 +306,6 @@ eachEngine('delivery', (open) => {
     world.clock.advance(DAY_MS);
     await delivery.tick();
     await delivery.stop();
-    assert.deepEqual(await parkedRows(world), []);
     assert.equal(receiver.received.length, 2);
     assert.equal(await settledSum(world), 3);
   });
@@ -434,7 +433,6 @@ eachEngine('delivery', (open) => {
         lagging: [],
         released: [],
         revive: [],
-        forget: [],
         repeated: false,
       });
     await assert.rejects(write('node_one', old), LaneLost);

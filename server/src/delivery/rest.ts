@@ -194,7 +194,7 @@ export async function countDeliveries({ storage }: { storage: Storage }, applica
     ),
     storage.first<{ waiting: number | null; dead: number | null }>(
       sql`select sum(case when state <> 'dead' then 1 else 0 end) as waiting, sum(case when state = 'dead' then 1 else 0 end) as dead
-          from parked where replay_id = '' and endpoint_id in ${mine}`,
+          from parked where replay_id = '' and endpoint_id in (select id from endpoints where application_id = ${applicationId} and deleted_at is null)`,
     ),
   ]);
   return {

@@ -140,7 +140,10 @@ export async function updateEndpoint(
   });
 }
 
-/** Destroys its key and what is parked for it; the versions stay, they say what it once matched. False when there is none. */
+/**
+ * Destroys its key; the versions stay, they say what it once matched. What is parked for it may be millions of rows, of which
+ * nobody is told any more: upkeep takes them, step by step. False when there is none.
+ */
 export async function deleteEndpoint({ storage, vault, now }: Context, id: string): Promise<boolean> {
   return storage.transaction(async (tx) => {
     const row = await lockEndpoint(tx, storage, id);
@@ -148,7 +151,6 @@ export async function deleteEndpoint({ storage, vault, now }: Context, id: strin
     await tx.run(sql`update endpoints set deleted_at = ${now}, enabled = 0, updated_at = ${now} where id = ${id}`);
     await tx.run(sql`delete from endpoint_secrets where endpoint_id = ${id}`);
     await vault.destroyKey(tx, row.data_key_id);
-    await tx.run(sql`delete from parked where endpoint_id = ${id}`);
     await tx.run(sql`delete from endpoint_health where endpoint_id = ${id}`);
     await raiseConfiguration(tx);
     await writeVersion(tx, storage, fromRow(row), false, now);

@@ -2,19 +2,14 @@
 import { DAY_MS } from '../base/clock.ts';
 import { sql, sqlList } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
+import type { Turns } from './batches.ts';
 
 /** Items looked at in one round: two thousand in five minutes are more than half a million a day. */
 const ITEMS_PER_ROUND = 2_000;
 /** Deleted in one transaction, with their reasons: a record has a few dozen at most, but for a first connection. */
 const RECORDS_PER_STEP = 100;
 
-export type HistoryServices = {
-  storage: Storage;
-  historyDays: number;
-  /** Between two steps: others have their turn. */
-  pause: () => Promise<void>;
-  mayGoOn: () => boolean;
-};
+export type HistoryServices = Turns & { storage: Storage; historyDays: number };
 
 /** `afterItem` is where the next round begins: 0 once the last item was looked at. */
 export type HistoryRound = { afterItem: number; deleted: number };

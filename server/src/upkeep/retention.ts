@@ -7,14 +7,13 @@ import { appendOperationalEvents } from '../events/append.ts';
 import type { OperationalDraft } from '../events/catalogue.ts';
 import { LANES, laneOf } from '../events/log.ts';
 import { readSegments, type Segment } from '../events/segments.ts';
-import { type Sql, sql, sqlList } from '../storage/sql.ts';
+import { sql, sqlList } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
+import { deleteInBatches, type Turns } from './batches.ts';
 import { dropPartitions } from './partitions.ts';
 
 /** What an endpoint has not had yet is kept longer than the rest, but not for ever. */
 export const OWED_DAYS_MAX = 90;
-/** Rows of one deleting transaction on SQLite: about 3 ms of the main thread. */
-const ROWS_PER_DELETE = 200;
 
 /** One endpoint and hour of a segment, as the audit counts them. `hour` is epoch milliseconds / 3,600,000, rounded down. */
 export type HourCounts = {
@@ -28,15 +27,11 @@ export type HourCounts = {
   erased: number;
 };
 
-export type RetentionServices = {
+export type RetentionServices = Turns & {
   storage: Storage;
   retentionDays: number;
   /** The audit of one segment that nothing is owed of any more; null when `turn` answered false. */
   auditSegment: (segment: Segment, ends: readonly number[], turn: () => Promise<boolean>) => Promise<HourCounts[] | null>;
-  /** Between two pages of the audit and two deletions: others have their turn. */
-  pause: () => Promise<void>;
-  /** False stops after the step under way; the next round goes on. */
-  mayGoOn: () => boolean;
 };
 
 export type Retired =
@@ -200,35 +195,31 @@ function expiredDraft({ id, name, url }: Named, hours: readonly HourCounts[]): O
   };
 }
 
-/** SQLite: by small transactions, so that deliveries and refreshes get theirs in between. */
-async function deleteRows({ storage, pause, mayGoOn }: RetentionServices, ends: readonly number[]): Promise<boolean> {
+/** SQLite, which has no partitions to drop. */
+async function deleteRows({ storage, ...turns }: RetentionServices, ends: readonly number[]): Promise<boolean> {
   for (let lane = 0; lane < LANES; lane += 1) {
     const end = ends[lane]!;
     const batches = [
-      sql`delete from attempts where rowid in (select rowid from attempts where lane = ${lane} and seq <= ${end} limit ${ROWS_PER_DELETE})`,
-      sql`delete from events where rowid in (select rowid from events where lane = ${lane} and seq <= ${end} limit ${ROWS_PER_DELETE})`,
+      (limit: number) =>
+        sql`delete from attempts where rowid in (select rowid from attempts where lane = ${lane} and seq <= ${end} limit ${limit})`,
+      (limit: number) =>
+        sql`delete from events where rowid in (select rowid from events where lane = ${lane} and seq <= ${end} limit ${limit})`,
     ];
-    for (const batch of batches) if (!(await repeat(batch, { storage, pause, mayGoOn }))) return false;
+    for (const batch of batches) {
+      const { ended } = await deleteInBatches((limit) => storage.transaction((tx) => tx.run(batch(limit))), turns);
+      if (!ended) return false;
+    }
   }
   return true;
 }
 
 /** Deliveries that died: without their event they cannot be sent again. */
-async function deleteParked({ storage, pause, mayGoOn }: RetentionServices, ends: readonly number[]): Promise<boolean> {
+async function deleteParked({ storage, ...turns }: RetentionServices, ends: readonly number[]): Promise<boolean> {
   for (const [lane, end] of ends.entries()) {
-    const batch = sql`delete from parked where (endpoint_id, lane, seq, replay_id) in (
-        select endpoint_id, lane, seq, replay_id from parked where lane = ${lane} and seq <= ${end} limit ${ROWS_PER_DELETE})`;
-    if (!(await repeat(batch, { storage, pause, mayGoOn }))) return false;
+    const batch = (limit: number) => sql`delete from parked where (endpoint_id, lane, seq, replay_id) in (
+        select endpoint_id, lane, seq, replay_id from parked where lane = ${lane} and seq <= ${end} limit ${limit})`;
+    const { ended } = await deleteInBatches((limit) => storage.transaction((tx) => tx.run(batch(limit))), turns);
+    if (!ended) return false;
   }
   return true;
-}
-
-/** Until a batch finds fewer rows than it may take. False when it was stopped before. */
-async function repeat(batch: Sql, { storage, pause, mayGoOn }: Pick<RetentionServices, 'storage' | 'pause' | 'mayGoOn'>): Promise<boolean> {
-  for (;;) {
-    if (!mayGoOn()) return false;
-    const deleted = await storage.transaction((tx) => tx.run(batch));
-    if (deleted < ROWS_PER_DELETE) return true;
-    await pause();
-  }
 }

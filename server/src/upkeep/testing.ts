@@ -3,6 +3,10 @@ import { appendEvents, takeTimestamps } from '../events/append.ts';
 import { LANES, type LoggedEvent, laneOf, readLane } from '../events/log.ts';
 import { type Sql, sql } from '../storage/sql.ts';
 import type { Reader, Storage } from '../storage/storage.ts';
+import type { Turns } from './batches.ts';
+
+/** Nobody else waits, and nothing stops it. */
+export const TURNS: Turns = { pause: async () => {}, mayGoOn: () => true };
 
 export const APPLICATION = 'app_log';
 const USER = '766b2f5d-a942-492c-9ea7-2e5aa88cb672';

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { eachEngine } from '../../test/support/engines.ts';
 import { type Sql, sql } from '../storage/sql.ts';
 import { silentLog } from '../telemetry/log.ts';
+import { TURNS } from './testing.ts';
 import { tidy } from './upkeep.ts';
 
 const NOW = Date.UTC(2026, 2, 2, 8);
@@ -45,7 +46,7 @@ eachEngine('upkeep', (open) => {
       }
     });
 
-    const services = { storage, clock: { now: () => NOW }, log: silentLog };
+    const services = { storage, clock: { now: () => NOW }, log: silentLog, ...TURNS };
     await tidy(services);
     await tidy(services);
 

@@ -8,6 +8,8 @@ import { eraseExpiredCredentials } from '../items/items.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
+import { deleteInBatches, type Turns } from './batches.ts';
+import { forgetDeletedEndpoints } from './deleted-endpoints.ts';
 import { forgetRefreshes } from './history.ts';
 import { type RetentionServices, retireOldest } from './retention.ts';
 import { keepSegments } from './segments.ts';
@@ -50,9 +52,14 @@ export function startUpkeep(services: LogServices & { historyDays: number }): Up
     afterItem = round.afterItem;
     if (round.deleted > 0) services.log.info({ refreshes: round.deleted }, 'old records of refreshes were taken away');
   };
+  const forgetDeleted = async () => {
+    const deliveries = await forgetDeletedEndpoints({ ...services, ...turns });
+    if (deliveries > 0) services.log.info({ deliveries }, 'what waited for deleted webhooks was taken away');
+  };
   // Apart: what retention deletes may take minutes, and the rest must not wait for it.
   const loops = [
-    every(PAUSE_MS, 'upkeep', () => tidy(services)),
+    every(PAUSE_MS, 'upkeep', () => tidy({ ...services, ...turns })),
+    every(LOG_PAUSE_MS, 'deleted webhooks', forgetDeleted),
     every(
       LOG_PAUSE_MS,
       'retention',
@@ -82,7 +89,7 @@ export async function keepWhileSteady({ steadiness, log }: { steadiness: Steadin
 }
 
 /** One round for the log: the next segment when it is due, and the end of the oldest. */
-export async function keepLog(services: LogServices & Pick<RetentionServices, 'pause' | 'mayGoOn'>): Promise<void> {
+export async function keepLog(services: LogServices & Turns): Promise<void> {
   const { storage, clock, log } = services;
   const now = clock.now();
   const opened = await keepSegments(storage, now);
@@ -94,11 +101,11 @@ export async function keepLog(services: LogServices & Pick<RetentionServices, 'p
 }
 
 /** One round: each kind alone, so that one that fails does not hold up the others' locks. */
-export async function tidy({ storage, clock, log }: UpkeepServices): Promise<void> {
+export async function tidy({ storage, clock, log, ...turns }: UpkeepServices & Turns): Promise<void> {
   const now = clock.now();
   const erasedCredentials = await eraseExpiredCredentials(storage.alone, now);
-  const sessions = await deleteExpiredSessions(storage.alone, now);
-  const tokens = await deleteExpiredTokens(storage.alone, now);
+  const { deleted: sessions } = await deleteInBatches((limit) => deleteExpiredSessions(storage.alone, now, limit), turns);
+  const { deleted: tokens } = await deleteInBatches((limit) => deleteExpiredTokens(storage.alone, now, limit), turns);
   const secrets = await storage.alone.run(sql`delete from endpoint_secrets where expires_at <= ${now}`);
   const dead = await tellDead(storage, now);
   const silent = await watchSilence(storage, now);

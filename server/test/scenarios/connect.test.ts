@@ -5,6 +5,7 @@ import { IDLE_LIFETIME_MS, LINK_LIFETIME_MS } from '../../src/access/connect_ses
 import { HOUR_MS, MINUTE_MS } from '../../src/base/clock.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { silentLog } from '../../src/telemetry/log.ts';
+import { TURNS } from '../../src/upkeep/testing.ts';
 import { tidy } from '../../src/upkeep/upkeep.ts';
 import { createConnectWorld } from '../support/connect.ts';
 import { eachEngine, openEngine } from '../support/engines.ts';
@@ -115,7 +116,7 @@ eachEngine('connect sessions', (open) => {
     assert.equal((await user.get(used)).heading, 'Sign in to Demo bank');
     clock.advance(1);
     ended(await user.get(used), 404);
-    await tidy({ storage: services.storage, clock, log: silentLog });
+    await tidy({ storage: services.storage, clock, log: silentLog, ...TURNS });
     assert.deepEqual(await services.storage.all(sql`select id from connect_sessions`), []);
     ended(await user.get(used), 404);
   });
@@ -133,7 +134,7 @@ eachEngine('connect sessions', (open) => {
       await user.submit(page, { USER: login, PWD: PASSWORD });
       await run();
     }
-    const round = () => tidy({ storage, clock, log: silentLog });
+    const round = () => tidy({ storage, clock, log: silentLog, ...TURNS });
     clock.advance(30 * MINUTE_MS);
     await run();
     await round();

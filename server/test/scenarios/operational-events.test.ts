@@ -11,6 +11,7 @@ import { laneOf, readLane } from '../../src/events/log.ts';
 import { openHouse, START, type Tenant } from '../../src/http/api/harness.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { silentLog } from '../../src/telemetry/log.ts';
+import { TURNS } from '../../src/upkeep/testing.ts';
 import { tidy } from '../../src/upkeep/upkeep.ts';
 import { createVault, deriveWrappingKey } from '../../src/vault/vault.ts';
 import { eachEngine } from '../support/engines.ts';
@@ -55,7 +56,7 @@ async function open(storage: Storage, t: TestContext) {
         await new Promise(setImmediate);
       }
     },
-    tidy: () => tidy({ storage, clock, log: silentLog }),
+    tidy: () => tidy({ storage, clock, log: silentLog, ...TURNS }),
   };
 }
 

@@ -110,10 +110,12 @@ export async function attemptsOfEvent(reader: Reader, event: { segment: number; 
   return rows.map(attemptFromRow).reverse();
 }
 
+/** For webhooks that are there: a deleted one gets nothing more. */
 export async function parkedOfEvent(reader: Reader, event: { lane: number; seq: number }): Promise<Parked[]> {
   const rows = await reader.all<ParkedRow>(sql`
     select endpoint_id, replay_id, state, attempts, due_at, parked_at from parked
-    where lane = ${event.lane} and seq = ${event.seq} order by endpoint_id, replay_id limit ${ATTEMPTS_OF_EVENT_MAX}`);
+    where lane = ${event.lane} and seq = ${event.seq} and endpoint_id in (select id from endpoints where deleted_at is null)
+    order by endpoint_id, replay_id limit ${ATTEMPTS_OF_EVENT_MAX}`);
   return rows.map((row) => ({
     endpointId: row.endpoint_id,
     replayId: row.replay_id,

@@ -26,7 +26,9 @@ export type Traces = {
  * parked. Ranges, positions and the lane's settled position speak only for what nothing was written about by name.
  */
 export function classesOf(traces: Traces): readonly Class[] {
-  const { seq, delivered, parked, position } = traces;
+  const { seq, delivered, position } = traces;
+  // What a deleted webhook has left there says nothing any more: upkeep takes it away, step by step.
+  const parked = traces.endpointDeleted ? null : traces.parked;
   if (delivered === 'itself') return parked ? ['delivered', parked] : ['delivered'];
   if (parked) return [parked];
   if (delivered === 'replayed') return ['delivered'];

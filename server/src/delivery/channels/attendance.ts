@@ -85,7 +85,6 @@ export function createAttendance(options: {
     forget(channel);
     for (const job of channel.queue.take(() => true)) recorder.drop(job, channel.endpoint.id);
     book.forgetEndpoint(channel.endpoint.id);
-    settler.forget(channel.endpoint.id);
     options.circuits.forget(channel.endpoint.id);
   }
 

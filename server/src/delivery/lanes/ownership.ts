@@ -156,6 +156,8 @@ export function createOwnership(options: {
     }
     const stranded: { endpointId: string; seq: number }[] = [];
     for (const row of open) {
+      // Deleted: what it has left is taken by upkeep, and nothing waits behind it.
+      if (!channels.get(row.endpoint_id)) continue;
       const itemId = row.item_id;
       book.add({ lane: number, endpointId: row.endpoint_id, itemId, seq: row.seq });
       const waitsForNone = itemId === null || book.head(number, row.endpoint_id, itemId) === row.seq;

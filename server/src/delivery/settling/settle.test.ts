@@ -6,7 +6,7 @@ import { missing } from '../channels/due.ts';
 import { createLane, type Job, type Result } from '../lanes/lane.ts';
 import { LaneLost, settle } from './settle.ts';
 
-const NOTHING_ELSE = { repeated: false, now: 1_700_000_000_000, lagging: [], released: [], revive: [], forget: [] };
+const NOTHING_ELSE = { repeated: false, now: 1_700_000_000_000, lagging: [], released: [], revive: [] };
 const LANE = 7;
 
 eachEngine('settling', (open) => {

@@ -19,8 +19,6 @@ export type Settlement = {
   released: readonly Place[];
   /** Endpoints that no longer keep order: what waits in the lanes of `positions` is due. */
   revive: readonly string[];
-  /** Deleted endpoints: nothing of theirs stays parked. */
-  forget: readonly string[];
   /** Some of it was written before, and nobody knows whether that was committed. */
   repeated: boolean;
 };
@@ -88,7 +86,6 @@ async function write(storage: Storage, settlement: Settlement, repeats: string):
       release(tx, settlement),
       writeLagging(tx, settlement),
       deaths.size > 0 && countDead(tx, settlement.now, deaths),
-      ...settlement.forget.map((id) => tx.run(sql`delete from parked where endpoint_id = ${id}`)),
     ]);
   });
 }

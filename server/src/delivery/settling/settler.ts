@@ -17,7 +17,6 @@ export type Settler = {
   /** A parked row that waited behind another one is due, once that one's result is written. */
   release(place: Place): void;
   revive(endpointId: string): void;
-  forget(endpointId: string): void;
   readonly unflushed: number;
   /** Writes all there is, also positions that moved without results. Never rejects. */
   flush(): Promise<void>;
@@ -44,7 +43,7 @@ export function createSettler(options: {
   let stopped = false;
   let again = false;
   let repeated = false;
-  const marks = { revive: new Set<string>(), forget: new Set<string>() };
+  const reviving = new Set<string>();
 
   function schedule() {
     if (stopped || running) return;
@@ -58,17 +57,18 @@ export function createSettler(options: {
     const places = released.filter(({ lane }) => !lane.lost);
     results = [];
     released = [];
-    const given = { revive: take(marks.revive), forget: take(marks.forget) };
+    const revive = [...reviving];
+    reviving.clear();
     const touched = new Set(batch.map(({ job }) => job.lane));
     for (const { lane } of places) touched.add(lane);
     const lagging: { lane: Lane; writes: LagWrites }[] = [];
     for (const lane of options.lanes.values()) {
       const writes = takeWrites(lane, lane.window.settled);
       if (writes) lagging.push({ lane, writes });
-      if (writes || lane.window.settled > lane.written || given.revive.length > 0) touched.add(lane);
+      if (writes || lane.window.settled > lane.written || revive.length > 0) touched.add(lane);
     }
     const positions = [...touched].map((lane) => ({ lane, settled: lane.window.settled }));
-    if (positions.length === 0 && given.forget.length === 0) return true;
+    if (positions.length === 0) return true;
     writing = batch.length;
     try {
       const now = options.clock.now();
@@ -79,15 +79,14 @@ export function createSettler(options: {
         positions,
         lagging,
         released: places,
+        revive,
         repeated,
-        ...given,
       });
     } catch (error) {
       results = batch.concat(results);
       released = places.concat(released);
       for (const { lane, writes } of lagging) if (!lane.lost) putBack(lane, writes);
-      for (const id of given.revive) marks.revive.add(id);
-      for (const id of given.forget) marks.forget.add(id);
+      for (const id of revive) reviving.add(id);
       if (error instanceof LaneLost) await options.onLaneLost().catch(options.onTrouble);
       else {
         repeated = true;
@@ -141,8 +140,7 @@ export function createSettler(options: {
       released.push(place);
       schedule();
     },
-    revive: (id) => void marks.revive.add(id),
-    forget: (id) => void marks.forget.add(id),
+    revive: (id) => void reviving.add(id),
     get unflushed() {
       return results.length + writing;
     },
@@ -153,10 +151,4 @@ export function createSettler(options: {
       timer = null;
     },
   };
-}
-
-function take(marks: Set<string>): string[] {
-  const ids = [...marks];
-  marks.clear();
-  return ids;
 }
