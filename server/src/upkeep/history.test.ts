@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eachEngine } from '../../test/support/engines.ts';
-import { DAY_MS } from '../base/clock.ts';
+import { DAY_MS, HOUR_MS } from '../base/clock.ts';
+import { findReplayByKey } from '../delivery/replay/replays.ts';
+import { LANES } from '../events/log.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
-import { forgetRefreshes } from './history.ts';
+import { forgetHours, forgetRefreshes, forgetReplays } from './history.ts';
 
 const NOW = Date.UTC(2026, 2, 2, 8);
 const KEPT_DAYS = 400;
@@ -84,5 +86,63 @@ eachEngine('the history of refreshes', (open) => {
     assert.equal((await forgetRefreshes(services(storage), 0, NOW)).deleted, 50);
     assert.deepEqual(await left(storage), ['young']);
     assert.deepEqual(await forgetRefreshes(services(storage), 3, NOW), { afterItem: 0, deleted: 0 });
+  });
+
+  test('keeps replays that have not ended, however old, and the keys of those that are kept', async (t) => {
+    const storage = await open(t);
+    const days = (count: number) => NOW - count * DAY_MS;
+    const replay = (id: string, state: string, createdAt: number, finishedAt: number | null) =>
+      storage.transaction(async (tx) => {
+        await tx.run(sql`
+          insert into replays (id, application_id, endpoint_id, kind, filter, state, total, idempotency_key, created_at, finished_at)
+          values (${id}, 'app', 'wh', 'range', '{"kind":"range"}', ${state}, 0, ${`key of ${id}`}, ${createdAt}, ${finishedAt})`);
+        for (let lane = 0; lane < LANES; lane += 1)
+          await tx.run(sql`insert into replay_positions (replay_id, lane, position, through_seq) values (${id}, ${lane}, 0, 1)`);
+      });
+    for (let each = 0; each < 7; each += 1) await replay(`done ${each}`, 'done', days(900), days(401 + each));
+    await replay('cancelled', 'cancelled', days(900), days(401));
+    await replay('done late', 'done', days(900), days(399));
+    await replay('paused', 'paused', days(900), null);
+    await replay('running', 'running', days(900), null);
+
+    let steps = 0;
+    assert.equal(await forgetReplays({ ...services(storage), mayGoOn: () => steps++ < 1 }, NOW), 3, 'one step');
+    assert.equal(await forgetReplays(services(storage), NOW), 5);
+    const kept = ['done late', 'paused', 'running'];
+    const left = await storage.all<{ id: string }>(sql`select id from replays order by id`);
+    assert.deepEqual(
+      left.map(({ id }) => id),
+      kept,
+    );
+    const positions = await storage.all<{ id: string; lanes: number }>(
+      sql`select replay_id as id, count(*) as lanes from replay_positions group by replay_id order by replay_id`,
+    );
+    assert.deepEqual(
+      positions,
+      kept.map((id) => ({ id, lanes: LANES })),
+    );
+    assert.equal((await findReplayByKey(storage, 'app', 'key of done late'))?.id, 'done late');
+    assert.equal(await findReplayByKey(storage, 'app', 'key of cancelled'), null);
+    assert.equal(await forgetReplays(services(storage), NOW), 0);
+  });
+
+  test('keeps the hours of the audit as long', async (t) => {
+    const storage = await open(t);
+    const oldest = (NOW - KEPT_DAYS * DAY_MS) / HOUR_MS;
+    const hours = (from: number, count: number) => Array.from({ length: count }, (_, index) => ['wh', from + index, 1, 1, 0, 0, 0, 0]);
+    await storage.transaction((tx) =>
+      tx.insertMany(
+        'audited_hours',
+        ['endpoint_id', 'hour', 'matched', 'delivered', 'dead', 'skipped', 'expired', 'erased'],
+        hours(oldest - 450, 460),
+      ),
+    );
+    let steps = 0;
+    assert.equal(await forgetHours({ ...services(storage), mayGoOn: () => steps++ < 1 }, NOW), 200, 'one step');
+    assert.equal(await forgetHours(services(storage), NOW), 250);
+    assert.deepEqual(await storage.first(sql`select min(hour) as first, count(*) as count from audited_hours`), {
+      first: oldest,
+      count: 10,
+    });
   });
 });

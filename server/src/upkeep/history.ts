@@ -1,13 +1,19 @@
-/** The records of refreshes, with the reasons of their counts: kept for a time of their own, longer than the log's. */
-import { DAY_MS } from '../base/clock.ts';
+/**
+ * What tells of the past when the log has gone: the records of refreshes with the reasons of their counts, replays that have
+ * ended, and the audit's hours. Kept for a time of their own, longer than the log's.
+ */
+import { DAY_MS, HOUR_MS } from '../base/clock.ts';
+import { LANES } from '../events/log.ts';
 import { sql, sqlList } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
-import type { Turns } from './batches.ts';
+import { deleteInBatches, ROWS_PER_DELETE, type Turns } from './batches.ts';
 
 /** Items looked at in one round: two thousand in five minutes are more than half a million a day. */
 const ITEMS_PER_ROUND = 2_000;
 /** Deleted in one transaction, with their reasons: a record has a few dozen at most, but for a first connection. */
 const RECORDS_PER_STEP = 100;
+/** Each has a row for each lane at most. */
+const REPLAYS_PER_STEP = Math.floor(ROWS_PER_DELETE / (LANES + 1));
 
 export type HistoryServices = Turns & { storage: Storage; historyDays: number };
 
@@ -40,4 +46,33 @@ export async function forgetRefreshes(services: HistoryServices, afterItem: numb
     await pause();
   }
   return { afterItem: items.length < ITEMS_PER_ROUND ? 0 : last.id, deleted };
+}
+
+/** Forgets replays that ended too long ago, and with them the keys of their starts; answers how many. One that runs or is paused is kept. */
+export async function forgetReplays({ storage, historyDays, pause, mayGoOn }: HistoryServices, realNow: number): Promise<number> {
+  const before = realNow - historyDays * DAY_MS;
+  for (let deleted = 0; ; await pause()) {
+    if (!mayGoOn()) return deleted;
+    const ended = await storage.all<{ id: string }>(
+      sql`select id from replays where finished_at < ${before} order by finished_at limit ${REPLAYS_PER_STEP}`,
+    );
+    if (ended.length === 0) return deleted;
+    const ids = sqlList(ended.map(({ id }) => id));
+    deleted += await storage.transaction(async (tx) => {
+      await tx.run(sql`delete from replay_positions where replay_id in ${ids}`);
+      return tx.run(sql`delete from replays where id in ${ids}`);
+    });
+    if (ended.length < REPLAYS_PER_STEP) return deleted;
+  }
+}
+
+/** Forgets what the audit found in hours of events that have long gone; answers how many rows that were. */
+export async function forgetHours({ storage, historyDays, ...turns }: HistoryServices, realNow: number): Promise<number> {
+  const before = Math.floor((realNow - historyDays * DAY_MS) / HOUR_MS);
+  const step = (limit: number) =>
+    storage.alone.run(
+      sql`delete from audited_hours where (endpoint_id, hour) in (
+            select endpoint_id, hour from audited_hours where hour < ${before} order by hour limit ${limit})`,
+    );
+  return (await deleteInBatches(step, turns)).deleted;
 }

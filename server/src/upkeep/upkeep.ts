@@ -10,7 +10,7 @@ import type { Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
 import { deleteInBatches, type Turns } from './batches.ts';
 import { forgetDeletedEndpoints } from './deleted-endpoints.ts';
-import { forgetRefreshes } from './history.ts';
+import { forgetHours, forgetRefreshes, forgetReplays } from './history.ts';
 import { type RetentionServices, retireOldest } from './retention.ts';
 import { keepSegments } from './segments.ts';
 import { watchSilence } from './silence.ts';
@@ -48,9 +48,13 @@ export function startUpkeep(services: LogServices & { historyDays: number }): Up
   const whileSteady = (step: () => Promise<void>) => () => keepWhileSteady({ ...services, steadiness }, step);
   let afterItem = 0;
   const keepHistory = async () => {
-    const round = await forgetRefreshes({ ...services, ...turns }, afterItem, services.clock.now());
-    afterItem = round.afterItem;
-    if (round.deleted > 0) services.log.info({ refreshes: round.deleted }, 'old records of refreshes were taken away');
+    const now = services.clock.now();
+    const keeping = { ...services, ...turns };
+    const { deleted: refreshes, ...next } = await forgetRefreshes(keeping, afterItem, now);
+    afterItem = next.afterItem;
+    const replays = await forgetReplays(keeping, now);
+    const hours = await forgetHours(keeping, now);
+    if (refreshes + replays + hours > 0) services.log.info({ refreshes, replays, hours }, 'old records were taken away');
   };
   const forgetDeleted = async () => {
     const deliveries = await forgetDeletedEndpoints({ ...services, ...turns });
