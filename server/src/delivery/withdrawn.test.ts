@@ -176,11 +176,14 @@ eachEngine('deliveries that have expired', (open) => {
     const world = await createWorld(await open(t), t);
     const { storage, clock } = world;
     const retire = () =>
-      keepLog({
-        ...{ storage, clock, log: silentLog, retentionDays: 30, mayGoOn: () => true },
-        auditSegment: (segment, ends, turn) => auditSegment(storage, segment, ends, turn),
-        pause: () => new Promise((resolve) => setImmediate(resolve)),
-      });
+      keepLog(
+        {
+          ...{ storage, clock, log: silentLog, retentionDays: 30, mayGoOn: () => true },
+          auditSegment: (segment, ends, turn) => auditSegment(storage, segment, ends, turn),
+          pause: () => new Promise((resolve) => setImmediate(resolve)),
+        },
+        { believed: clock.now(), plausible: true },
+      );
     let status = 500;
     const receiver = await startReceiver(t, (_, response) => response.writeHead(status).end());
     const { endpoint } = await world.endpoint(receiver.url);

@@ -10,6 +10,7 @@ import type { Reader, Storage, Writer } from '../storage/storage.ts';
 export type Segment = {
   segment: number;
   starts: readonly number[];
+  /** Every event in it was committed after. */
   openedAt: number;
   /** When the next one was opened; null for the one that is written. Every event in it was committed before. */
   closedAt: number | null;
@@ -91,14 +92,20 @@ export function boundsIn(segments: readonly Segment[], lane: number, afterSeq: n
 
 /**
  * Opens the segment after `current`, as the only work of its transaction. False when another node was quicker. What
- * the segment needs (partitions) must be there before.
+ * the segment needs (partitions) must be there before. The clock may be wrong: `openedAt` is not after the first event of the
+ * new segment, and `closedAt` not before the last one of the old.
  */
-export async function openNextSegment(tx: Writer, locks: Pick<Storage, 'forUpdate'>, current: number, now: number): Promise<boolean> {
+export async function openNextSegment(
+  tx: Writer,
+  locks: Pick<Storage, 'forUpdate'>,
+  current: number,
+  { openedAt, closedAt }: { openedAt: number; closedAt: number },
+): Promise<boolean> {
   const heads = await tx.all<{ segment: number; head: number }>(sql`select segment, head from lane_heads order by lane${locks.forUpdate}`);
   if (heads.some(({ segment }) => segment !== current)) return false;
   const starts = JSON.stringify(heads.map(({ head }) => head));
-  await tx.run(sql`update segments set closed_at = ${now} where segment = ${current}`);
-  await tx.run(sql`insert into segments (segment, starts, opened_at) values (${current + 1}, ${starts}, ${now})`);
+  await tx.run(sql`update segments set closed_at = ${closedAt} where segment = ${current}`);
+  await tx.run(sql`insert into segments (segment, starts, opened_at) values (${current + 1}, ${starts}, ${openedAt})`);
   await tx.run(sql`update lane_heads set segment = ${current + 1}`);
   return true;
 }

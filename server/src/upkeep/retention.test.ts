@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eachEngine } from '../../test/support/engines.ts';
-import { DAY_MS, HOUR_MS } from '../base/clock.ts';
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../base/clock.ts';
 import { audit, auditSegment } from '../delivery/audit/audit.ts';
 import { createWorld, startReceiver } from '../delivery/testing.ts';
 import { LANES, laneOf, readLane } from '../events/log.ts';
@@ -11,9 +11,9 @@ import type { Storage } from '../storage/storage.ts';
 import { silentLog } from '../telemetry/log.ts';
 import { dropPartitions, makePartitions, readPartitions } from './partitions.ts';
 import { OWED_DAYS_MAX, type RetentionServices, retireOldest } from './retention.ts';
-import { createSteadiness, STEADY_AFTER_MS } from './steadiness.ts';
+import { AHEAD_MAX_MS, createSteadiness, STEADY_AFTER_MS } from './steadiness.ts';
 import { APPLICATION, append, createApplication, deliver, endpoint, everything, laneOfItem, park, settleAll } from './testing.ts';
-import { keepLog, keepWhileSteady } from './upkeep.ts';
+import { keepByAge, keepLog } from './upkeep.ts';
 
 const NOW = 1_700_000_000_000 - (1_700_000_000_000 % HOUR_MS);
 const ITEMS = [1, 2, 3, 4, 5];
@@ -27,7 +27,32 @@ const services = (storage: Storage): RetentionServices => ({
 });
 
 /** One round of upkeep for the log at this time. */
-const round = (storage: Storage, now: number) => keepLog({ ...services(storage), clock: { now: () => now }, log: silentLog });
+const round = (storage: Storage, now: number) =>
+  keepLog({ ...services(storage), clock: { now: () => now }, log: silentLog }, { believed: now, plausible: true });
+
+const at = (now: number) => ({ now, believed: now });
+
+/** A process that has just started, on a clock of its own; each round answers how many events there are after it. */
+function startServer(storage: Storage, startedAt: number) {
+  let now = startedAt;
+  let monotonicMs = 0;
+  const clock = { now: () => now };
+  const warnings: Record<string, unknown>[] = [];
+  const log = { ...silentLog, warn: (fields: Record<string, unknown>) => void warnings.push(fields) };
+  const steadiness = createSteadiness({ storage, clock, monotonicMs: () => monotonicMs });
+  return {
+    warnings,
+    jump(ms: number) {
+      now += ms;
+    },
+    async round(afterMs: number) {
+      now += afterMs;
+      monotonicMs += afterMs;
+      await keepByAge({ steadiness, log }, (time) => keepLog({ ...services(storage), clock, log }, time));
+      return count(storage, 'events');
+    },
+  };
+}
 
 async function count(storage: Storage, table: 'events' | 'attempts' | 'parked' | 'skipped' | 'segments'): Promise<number> {
   const counts = {
@@ -74,24 +99,49 @@ eachEngine('retention', (open, engine) => {
   test('deletes nothing because the clock has jumped ahead, says so, and goes on when the jump has stood for an hour', async (t) => {
     const storage = await open(t);
     await twoDays(storage);
-    let now = NOW + 2 * DAY_MS;
-    let monotonicMs = 0;
-    const clock = { now: () => now };
-    const warnings: Record<string, unknown>[] = [];
-    const log = { ...silentLog, warn: (fields: Record<string, unknown>) => void warnings.push(fields) };
-    const steadiness = createSteadiness({ clock, monotonicMs: () => monotonicMs });
-    const passed = async (ms: number) => {
-      now += ms;
-      monotonicMs += ms;
-      await keepWhileSteady({ steadiness, log }, () => keepLog({ ...services(storage), clock, log }));
-      return count(storage, 'events');
-    };
-    assert.equal(await passed(STEADY_AFTER_MS), 20);
-    now += 40 * DAY_MS;
-    assert.equal(await passed(0), 20);
-    assert.equal(await passed(STEADY_AFTER_MS - 1), 20);
-    assert.deepEqual(warnings, [{ jumpedMs: 40 * DAY_MS }]);
-    assert.equal(await passed(1), 10);
+    const server = startServer(storage, NOW + 2 * DAY_MS);
+    assert.equal(await server.round(0), 20);
+    assert.equal(await server.round(STEADY_AFTER_MS), 20);
+    server.jump(40 * DAY_MS);
+    assert.equal(await server.round(0), 20);
+    assert.equal(await server.round(STEADY_AFTER_MS - 1), 20);
+    assert.deepEqual(server.warnings, [{ jumpedMs: 40 * DAY_MS }]);
+    assert.equal(await server.round(1), 10);
+  });
+
+  test('goes on soon after a start, by what an earlier run has read of the clock, and not by what it says now', async (t) => {
+    const storage = await open(t);
+    await twoDays(storage);
+    const runAt = (now: number) => startServer(storage, now).round(0);
+    // Nobody knows yet what this clock is worth.
+    assert.equal(await runAt(NOW + 31 * DAY_MS), 20);
+    assert.equal(await runAt(NOW + 31 * DAY_MS + STEADY_AFTER_MS - 1), 20);
+    assert.equal(await runAt(NOW + 31 * DAY_MS + STEADY_AFTER_MS), 10, 'the reading of the first run has stood for an hour');
+    // A year ahead: only what was old before has its time, and the year is not believed by starting once more.
+    for (const minutes of [0, 1, 59]) assert.equal(await runAt(NOW + 400 * DAY_MS + minutes * MINUTE_MS), 10);
+    assert.equal(await runAt(NOW + 32 * DAY_MS), 10, 'set right again');
+    assert.equal(await runAt(NOW + 33 * DAY_MS), 0);
+  });
+
+  test('gives a log its segments also where no run lasts an hour, and finds every event by its time', async (t) => {
+    const storage = await open(t);
+    await createApplication(storage);
+    const days = [0, 1, 2, 3];
+    for (const day of days) {
+      const now = NOW + day * DAY_MS;
+      await append(storage, ITEMS, now);
+      await startServer(storage, now + MINUTE_MS).round(0);
+    }
+    const segments = await readSegments(storage);
+    assert.ok(segments.length >= 3, `${segments.length} segments`);
+    for (const { segment, committedAt } of await everything(storage)) {
+      const { openedAt, closedAt } = segments.find((one) => one.segment === segment)!;
+      assert.ok(openedAt <= committedAt && committedAt <= (closedAt ?? Number.POSITIVE_INFINITY));
+    }
+    // Far ahead, it closes none: that one would be kept until then.
+    await append(storage, ITEMS, NOW + 4 * DAY_MS);
+    await startServer(storage, NOW + 5 * DAY_MS + AHEAD_MAX_MS).round(0);
+    assert.equal((await readSegments(storage)).length, segments.length);
   });
 
   test('takes whole segments when their time has come, and what the audit found of them stays', async (t) => {
@@ -136,10 +186,10 @@ eachEngine('retention', (open, engine) => {
         tx.run(sql`insert into endpoint_positions (endpoint_id, lane, settled, since) values ('wh_lags', ${lane}, 0, 0)`),
       );
     }
-    assert.deepEqual(await retireOldest(services(storage), NOW + 90 * DAY_MS), { outcome: 'kept', segment: 1 });
+    assert.deepEqual(await retireOldest(services(storage), at(NOW + 90 * DAY_MS)), { outcome: 'kept', segment: 1 });
     assert.equal(await count(storage, 'events'), 20);
     const end = NOW + DAY_MS + OWED_DAYS_MAX * DAY_MS;
-    assert.deepEqual(await retireOldest(services(storage), end), { outcome: 'retired', segment: 1, expired: 11, unbalanced: 0 });
+    assert.deepEqual(await retireOldest(services(storage), at(end)), { outcome: 'retired', segment: 1, expired: 11, unbalanced: 0 });
     assert.equal(await count(storage, 'parked'), 0, 'nothing can be sent without its event');
     assert.equal(await count(storage, 'skipped'), 0);
     const found = await audit(storage, { from: 0 });
@@ -172,9 +222,9 @@ eachEngine('retention', (open, engine) => {
     }
     await storage.transaction((tx) => tx.run(sql`update endpoints set deleted_at = 1 where id = 'wh_gone'`));
     await storage.transaction((tx) => tx.run(sql`update lane_leases set settled = 0 where lane = ${laneOfItem(1)}`));
-    assert.deepEqual(await retireOldest(services(storage), NOW + 200 * DAY_MS), { outcome: 'kept', segment: 1 });
+    assert.deepEqual(await retireOldest(services(storage), at(NOW + 200 * DAY_MS)), { outcome: 'kept', segment: 1 });
     await settleAll(storage);
-    assert.equal((await retireOldest(services(storage), NOW + 40 * DAY_MS)).outcome, 'retired');
+    assert.equal((await retireOldest(services(storage), at(NOW + 40 * DAY_MS))).outcome, 'retired');
   });
 
   test('goes on where it was stopped', async (t) => {
@@ -187,7 +237,7 @@ eachEngine('retention', (open, engine) => {
     for (let allowed = 0; outcomes.at(-1) !== 'retired'; allowed += 1) {
       steps = 0;
       const mayGoOn = () => steps++ < allowed;
-      outcomes.push((await retireOldest({ ...services(storage), mayGoOn }, NOW + 40 * DAY_MS)).outcome);
+      outcomes.push((await retireOldest({ ...services(storage), mayGoOn }, at(NOW + 40 * DAY_MS))).outcome);
       assert.deepEqual(await hoursOf(storage), before, `after ${allowed} steps`);
       assert.ok(allowed < 300);
     }
@@ -211,7 +261,7 @@ eachEngine('retention', (open, engine) => {
       pauses += 1;
       await append(storage, [1], NOW + 2 * DAY_MS);
     };
-    assert.equal((await retireOldest({ ...services(storage), pause }, NOW + 31 * DAY_MS)).outcome, 'retired');
+    assert.equal((await retireOldest({ ...services(storage), pause }, at(NOW + 31 * DAY_MS))).outcome, 'retired');
     assert.equal(pauses, 10, 'five pages of the audit, five deletions');
     assert.equal(await count(storage, 'events'), pauses);
   });
@@ -228,7 +278,7 @@ eachEngine('retention', (open, engine) => {
     delivery.wake(await world.append([1]));
     await receiver.until(1);
     await makePartitions(world.storage, 1, 2);
-    await world.storage.transaction((tx) => openNextSegment(tx, world.storage, 1, NOW));
+    await world.storage.transaction((tx) => openNextSegment(tx, world.storage, 1, { openedAt: NOW, closedAt: NOW }));
     await world.storage.transaction((tx) => tx.run(sql`update segments set frozen_at = 1 where segment = 1`));
     if (engine === 'postgres') assert.ok(await dropPartitions(world.storage, 1));
     else await world.storage.transaction((tx) => tx.run(sql`delete from events`));

@@ -11,6 +11,7 @@ import { sql, sqlList } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
 import { deleteInBatches, type Turns } from './batches.ts';
 import { dropPartitions } from './partitions.ts';
+import type { Moment } from './steadiness.ts';
 
 /** What an endpoint has not had yet is kept longer than the rest, but not for ever. */
 export const OWED_DAYS_MAX = 90;
@@ -42,7 +43,7 @@ export type Retired =
   | { outcome: 'retired'; segment: number; expired: number; unbalanced: number };
 
 /** Takes the oldest segment if its time has come; at most one for each call. */
-export async function retireOldest(services: RetentionServices, now: number): Promise<Retired> {
+export async function retireOldest(services: RetentionServices, { now, believed }: Moment): Promise<Retired> {
   const { storage, mayGoOn } = services;
   const [oldest, next] = await readSegments(storage);
   if (!oldest || !next || oldest.closedAt === null) return { outcome: 'nothing' };
@@ -50,9 +51,10 @@ export async function retireOldest(services: RetentionServices, now: number): Pr
   let expired = 0;
   let unbalanced = 0;
   if (oldest.frozenAt === null) {
-    if (now - oldest.closedAt < services.retentionDays * DAY_MS) return { outcome: 'nothing' };
+    const ageMs = believed - oldest.closedAt;
+    if (ageMs < services.retentionDays * DAY_MS) return { outcome: 'nothing' };
     const debt = await readDebt(storage, segment, next.starts);
-    const tooOld = now - oldest.closedAt >= Math.max(OWED_DAYS_MAX, services.retentionDays) * DAY_MS;
+    const tooOld = ageMs >= Math.max(OWED_DAYS_MAX, services.retentionDays) * DAY_MS;
     if (debt === 'in flight' || (debt === 'owed' && !tooOld)) return { outcome: 'kept', segment };
     if (debt === 'owed') await expire(storage, next.starts, now);
     const hours = await services.auditSegment(oldest, next.starts, async () => {

@@ -15,6 +15,7 @@ import { keepSegments, SEGMENT_AGE_MAX_MS, SEGMENT_EVENTS_MAX, segmentMove } fro
 import { append, createApplication, everything, explain, laneOfItem, listen } from './testing.ts';
 
 const NOW = 1_700_000_000_000;
+const at = (now: number) => ({ now, believed: now });
 
 suite('segment bounds', () => {
   test('never leave out the segment of an event, however old the map is', () => {
@@ -55,7 +56,7 @@ suite('segment bounds', () => {
 
 async function raise(storage: Storage, current: number): Promise<void> {
   assert.ok(await makePartitions(storage, current, current + 1));
-  assert.ok(await storage.transaction((tx) => openNextSegment(tx, storage, current, NOW)));
+  assert.ok(await storage.transaction((tx) => openNextSegment(tx, storage, current, { openedAt: NOW, closedAt: NOW })));
 }
 
 eachEngine('segments', (open, engine) => {
@@ -65,7 +66,8 @@ eachEngine('segments', (open, engine) => {
     await makePartitions(storage, 1, 4);
     const writing = Array.from({ length: 80 }, (_, index) => append(storage, [index, index + 1, index + 40], NOW));
     const raising = (async () => {
-      for (const current of [1, 2, 3]) await storage.transaction((tx) => openNextSegment(tx, storage, current, NOW));
+      for (const current of [1, 2, 3])
+        await storage.transaction((tx) => openNextSegment(tx, storage, current, { openedAt: NOW, closedAt: NOW }));
     })();
     await Promise.all([...writing, raising]);
     const segments = await readSegments(storage);
@@ -132,18 +134,20 @@ eachEngine('segments', (open, engine) => {
   test('the second of two that raise the same segment does nothing', async (t) => {
     const storage = await open(t);
     await makePartitions(storage, 1, 2);
-    const raised = await Promise.all([1, 1].map((current) => storage.transaction((tx) => openNextSegment(tx, storage, current, NOW))));
+    const raised = await Promise.all(
+      [1, 1].map((current) => storage.transaction((tx) => openNextSegment(tx, storage, current, { openedAt: NOW, closedAt: NOW }))),
+    );
     assert.deepEqual(raised.sort(), [false, true]);
   });
 
   test('upkeep opens the next one a day after the first event, and has its partitions ready before', async (t) => {
     const storage = await open(t);
     await createApplication(storage);
-    assert.equal(await keepSegments(storage, NOW), null, 'an empty log stays in its segment');
+    assert.equal(await keepSegments(storage, at(NOW)), null, 'an empty log stays in its segment');
     await append(storage, [1], NOW);
-    assert.equal(await keepSegments(storage, NOW + DAY_MS - 1), null);
-    assert.equal(await keepSegments(storage, NOW + DAY_MS), 2);
-    assert.equal(await keepSegments(storage, NOW + 3 * DAY_MS), null, 'nothing was written since');
+    assert.equal(await keepSegments(storage, at(NOW + DAY_MS - 1)), null);
+    assert.equal(await keepSegments(storage, at(NOW + DAY_MS)), 2);
+    assert.equal(await keepSegments(storage, at(NOW + 3 * DAY_MS)), null, 'nothing was written since');
     assert.equal((await readSegments(storage)).at(-1)?.openedAt, NOW + 3 * DAY_MS);
     assert.equal((await readSegments(storage))[0]?.closedAt, NOW + DAY_MS);
     await append(storage, [1], NOW + 4 * DAY_MS);

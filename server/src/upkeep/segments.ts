@@ -4,6 +4,7 @@ import { openNextSegment, readSegments, type Segment } from '../events/segments.
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import { makePartitions } from './partitions.ts';
+import type { Moment } from './steadiness.ts';
 
 /** What retention takes at once, so the log is kept at most this much longer than promised. */
 export const SEGMENT_AGE_MAX_MS = DAY_MS;
@@ -19,23 +20,28 @@ export function segmentMove({ openedAt }: Segment, events: number, now: number):
   return events === 0 ? 'begin again' : 'open next';
 }
 
-/** Answers the number of the segment that was opened, or null. */
-export async function keepSegments(storage: Storage, now: number): Promise<number | null> {
+/**
+ * Answers the number of the segment that was opened, or null. It counts as opened when its first event cannot have been
+ * committed, and the one before it as closed when its last one must have been: who looks for a time misses none.
+ */
+export async function keepSegments(storage: Storage, { now, believed }: Moment): Promise<number | null> {
   const current = (await readSegments(storage)).at(-1);
   if (!current) throw new Error('the log has no segment: run the migrations');
   const heads = await storage.first<{ total: number }>(sql`select cast(sum(head) as bigint) as total from lane_heads`);
   const events = (heads?.total ?? 0) - current.starts.reduce((sum, start) => sum + start, 0);
   const ready = await makePartitions(storage, current.segment, current.segment + PARTITIONS_AHEAD);
-  const move = segmentMove(current, events, now);
+  const move = segmentMove(current, events, believed);
   switch (move) {
     case 'stay':
       return null;
     case 'begin again':
-      await storage.transaction((tx) => tx.run(sql`update segments set opened_at = ${now} where segment = ${current.segment}`));
+      await storage.transaction((tx) => tx.run(sql`update segments set opened_at = ${believed} where segment = ${current.segment}`));
       return null;
     case 'open next': {
       if (!ready) return null;
-      const opened = await storage.transaction((tx) => openNextSegment(tx, storage, current.segment, now));
+      const opened = await storage.transaction((tx) =>
+        openNextSegment(tx, storage, current.segment, { openedAt: believed, closedAt: now }),
+      );
       return opened ? current.segment + 1 : null;
     }
     default:

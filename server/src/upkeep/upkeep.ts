@@ -1,7 +1,7 @@
 /** What time alone makes obsolete: removed every few minutes, by any node. Every step may run twice without harm. */
 import { deleteExpiredSessions } from '../access/connect_sessions.ts';
 import { deleteExpiredTokens } from '../access/tokens.ts';
-import { type Clock, MINUTE_MS } from '../base/clock.ts';
+import { type Clock, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { startLoop } from '../base/loop.ts';
 import { tellDead } from '../endpoints/dead.ts';
 import { eraseExpiredCredentials } from '../items/items.ts';
@@ -14,12 +14,14 @@ import { forgetHours, forgetRefreshes, forgetReplays } from './history.ts';
 import { type RetentionServices, retireOldest } from './retention.ts';
 import { keepSegments } from './segments.ts';
 import { watchSilence } from './silence.ts';
-import { createSteadiness, STEADY_AFTER_MS, type Steadiness } from './steadiness.ts';
+import { createSteadiness, type Look, STEADY_AFTER_MS, type Steadiness } from './steadiness.ts';
 
 /** Fine enough for the promise of the longest wait, an hour for abandoned credentials. */
 const PAUSE_MS = MINUTE_MS;
 /** A segment of the log is a day or ten million events: nobody sees when in these minutes one ends. */
 const LOG_PAUSE_MS = 5 * MINUTE_MS;
+/** What can wait is begun when a start has done what cannot. */
+const AFTER_START_MS = 30 * SECOND_MS;
 
 /**
  * Between two pages of an audit or two deletions, of some 3 ms each: others wait for one at most, and have most of the
@@ -33,22 +35,26 @@ type LogServices = UpkeepServices & Pick<RetentionServices, 'retentionDays' | 'a
 
 export function startUpkeep(services: LogServices & { historyDays: number }): Upkeep {
   let stopped = false;
-  const every = (pauseMs: number, name: string, step: () => Promise<void>) =>
-    startLoop({
+  const every = (pauseMs: number, name: string, step: () => Promise<void>, afterMs = 0) => {
+    let begun = afterMs === 0;
+    return startLoop({
       onError: (error) => services.log.error({ error }, name),
       errorPauseMs: PAUSE_MS,
       step: async () => {
-        await step();
-        return { pauseMs };
+        if (begun) await step();
+        const waitMs = begun ? pauseMs : afterMs;
+        begun = true;
+        return { pauseMs: waitMs };
       },
     });
+  };
+  const seldom = (name: string, step: () => Promise<void>) => every(LOG_PAUSE_MS, name, step, AFTER_START_MS);
   const pause = () => new Promise<void>((resolve) => setTimeout(resolve, TURN_PAUSE_MS));
   const turns = { pause, mayGoOn: () => !stopped };
-  const steadiness = createSteadiness({ clock: services.clock, monotonicMs: () => performance.now() });
-  const whileSteady = (step: () => Promise<void>) => () => keepWhileSteady({ ...services, steadiness }, step);
+  const steadiness = createSteadiness({ ...services, monotonicMs: () => performance.now() });
+  const byAge = (step: (time: Time) => Promise<void>) => () => keepByAge({ ...services, steadiness }, step);
   let afterItem = 0;
-  const keepHistory = async () => {
-    const now = services.clock.now();
+  const keepHistory = async ({ believed: now }: Time) => {
     const keeping = { ...services, ...turns };
     const { deleted: refreshes, ...next } = await forgetRefreshes(keeping, afterItem, now);
     afterItem = next.afterItem;
@@ -63,13 +69,12 @@ export function startUpkeep(services: LogServices & { historyDays: number }): Up
   // Apart: what retention deletes may take minutes, and the rest must not wait for it.
   const loops = [
     every(PAUSE_MS, 'upkeep', () => tidy({ ...services, ...turns })),
-    every(LOG_PAUSE_MS, 'deleted webhooks', forgetDeleted),
-    every(
-      LOG_PAUSE_MS,
+    seldom('deleted webhooks', forgetDeleted),
+    seldom(
       'retention',
-      whileSteady(() => keepLog({ ...services, ...turns })),
+      byAge((time) => keepLog({ ...services, ...turns }, time)),
     ),
-    every(LOG_PAUSE_MS, 'history', whileSteady(keepHistory)),
+    seldom('history', byAge(keepHistory)),
   ];
   return {
     async stop() {
@@ -79,26 +84,32 @@ export function startUpkeep(services: LogServices & { historyDays: number }): Up
   };
 }
 
-/**
- * One round of what deletes by age, or none while the wall clock may be wrong. A segment is not closed either: its end would
- * stand in the future, and it would be kept until then.
- */
-export async function keepWhileSteady({ steadiness, log }: { steadiness: Steadiness; log: Log }, step: () => Promise<void>): Promise<void> {
-  const { steady, jumpedMs } = steadiness.look();
+/** `plausible`: the clock as it is now may be written, too. */
+type Time = { believed: number; plausible: boolean };
+
+/** One round of what deletes by age, by a time that may be believed; none before there is one. */
+export async function keepByAge(
+  { steadiness, log }: { steadiness: Steadiness; log: Log },
+  step: (time: Time) => Promise<void>,
+): Promise<void> {
+  const { believed, plausible, jumpedMs }: Look = await steadiness.look();
   if (jumpedMs !== null) {
     const minutes = STEADY_AFTER_MS / MINUTE_MS;
-    log.warn({ jumpedMs }, `the clock has jumped forward: nothing old is deleted until it has gone on steadily for ${minutes} minutes`);
+    log.warn({ jumpedMs }, `the clock has jumped forward: nothing is old by it until it has gone on steadily for ${minutes} minutes`);
   }
-  if (steady) await step();
+  if (believed !== null) await step({ believed, plausible });
 }
 
-/** One round for the log: the next segment when it is due, and the end of the oldest. */
-export async function keepLog(services: LogServices & Turns): Promise<void> {
+/**
+ * One round for the log: the next segment when it is due, and the end of the oldest. No segment is closed by a clock that may be
+ * far ahead: its end would stand in the future, and it would be kept until then.
+ */
+export async function keepLog(services: LogServices & Turns, { believed, plausible }: Time): Promise<void> {
   const { storage, clock, log } = services;
-  const now = clock.now();
-  const opened = await keepSegments(storage, now);
+  const moment = { now: clock.now(), believed };
+  const opened = plausible ? await keepSegments(storage, moment) : null;
   if (opened !== null) log.info({ segment: opened }, 'the log goes on in a new segment');
-  const retired = await retireOldest(services, now);
+  const retired = await retireOldest(services, moment);
   if (retired.outcome !== 'retired') return;
   if (retired.unbalanced > 0) log.error(retired, 'the oldest segment of the log was taken away, and the audit of it does not balance');
   else log.info(retired, 'the oldest segment of the log was taken away');

@@ -137,7 +137,7 @@ stories('pulling', (story) => {
     const start = await pull(app, '?after=now');
     await addEvents(house.storage, app, [1, 1]);
     if (house.storage.engine === 'postgres') await makePartitions(house.storage, 2, 2);
-    await house.storage.transaction((tx) => openNextSegment(tx, house.storage, 1, START));
+    await house.storage.transaction((tx) => openNextSegment(tx, house.storage, 1, { openedAt: START, closedAt: START }));
     // As retention begins: it freezes the segment, and takes its events afterwards.
     await house.storage.transaction((tx) => tx.run(sql`update segments set frozen_at = ${START} where segment = 1`));
     await addEvents(house.storage, app, [1]);

@@ -1,3 +1,8 @@
 -- Ended replays, and the hours of the audit that stand for good, are kept as long as the history is.
 create index replays_ended on replays (finished_at) where finished_at is not null;
 create index audited_hours_by_hour on audited_hours (hour);
+
+-- What is old goes by a reading of the clock that has stood for an hour: the one that is waited with, and the one that may be
+-- believed. Kept over restarts; null before the first.
+alter table configuration add column clock_read_at bigint;
+alter table configuration add column clock_believed_at bigint;
