@@ -72,7 +72,10 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
   let opened: Services | null = null;
   let observation: Observation | null = null;
   try {
+    // Of this process: a node that is started again has its id, and nothing of what it was at.
+    const life = randomId('life');
     const services = await openServices(config, 'always', {
+      claimant: life,
       onEvents: () => delivery?.wake(),
       onRefreshed: (report) => observation?.onRefreshed(report),
       ...(options.demoBankLatencyMs === undefined ? {} : { demoBankLatencyMs: options.demoBankLatencyMs }),
@@ -88,7 +91,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     const worker = startRefreshWorker(services);
     const scrubbing = startScrubbing({ ...services, onErased: (itemIds) => delivery?.forgetItems(itemIds) });
     delivery = startDelivery({
-      ...{ storage, vault, clock, policy, version: VERSION, log, nodeId: node.id, onAttempt: watching.onAttempt },
+      ...{ storage, vault, clock, policy, version: VERSION, log, nodeId: node.id, life, onAttempt: watching.onAttempt },
       onConfiguration: granting(services, () => delivery!, moving.signal),
       passengers: [
         { moment: nextWork, seen: worker.tell },

@@ -24,6 +24,8 @@ export type Services = RefreshServices & {
 };
 
 export type ServicesOptions = {
+  /** The life of the node that these are of. */
+  claimant?: string;
   /** Called after each commit that made events. */
   onEvents?: () => void;
   /** Called after each refresh that was committed. */
@@ -57,6 +59,7 @@ export async function openServices(config: Config, schema: 'always' | 'when empt
     outcomes: createBankOutcomes(),
     policy: targetPolicy(config),
     onEvents: options.onEvents ?? (() => {}),
+    ...(options.claimant === undefined ? {} : { claimant: options.claimant }),
     ...(options.onRefreshed ? { onRefreshed: options.onRefreshed } : {}),
   };
 }

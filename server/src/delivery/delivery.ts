@@ -81,6 +81,8 @@ export type DeliveryOptions = {
   passengers?: readonly Passenger[];
   /** Of this node, kept over restarts: a node that returns has its lanes back at once. Random when absent. */
   nodeId?: string;
+  /** Of this process, by which others know what it has taken. Random when absent. */
+  life?: string;
   deadlineMs?: number;
   /** Between two heartbeats, {@link HEARTBEAT_MS} when absent. */
   heartbeatMs?: number;
@@ -135,6 +137,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     passengers: options.passengers ?? [],
     onHint,
     onLost: () => ownership.doubt(),
+    ...(options.life === undefined ? {} : { life: options.life }),
   });
   const settler = createSettler({
     ...{ storage, clock, owner, lanes, onSettled, onTrouble, before: circuits.flush },

@@ -193,16 +193,21 @@ export async function requestRefreshes(tx: Writer, requests: readonly RefreshReq
     where true on conflict do nothing`);
 }
 
-/** Takes runnable refreshes for `leaseMs`, of all or only of those that somebody waits for; a worker that dies frees them by the passing of time. */
+/**
+ * Takes runnable refreshes for `leaseMs`, of all or only of those that somebody waits for; a worker that dies frees them by the
+ * passing of time. `claimant` is the life of a node: while it takes part, others know by that when it has died. Any other claim
+ * is nobody's, and is freed by time alone.
+ */
 export async function claimRefreshes(
   tx: Writer,
   storage: Pick<Storage, 'forUpdateSkipLocked'>,
-  options: { now: number; leaseMs: number; limit: number; applicationId?: string; watched?: boolean },
+  options: { now: number; leaseMs: number; limit: number; applicationId?: string; watched?: boolean; claimant?: string | null },
 ): Promise<Refresh[]> {
   const ofOne = options.applicationId ? sql`and application_id = ${options.applicationId}` : sql``;
   const scope = options.watched ? sql`${ofOne} and ${WATCHED}` : ofOne;
   const rows = await tx.all<RefreshRow>(sql`
-    update refreshes set run_at = ${options.now + options.leaseMs}, epoch = epoch + 1, running = 1
+    update refreshes set run_at = ${options.now + options.leaseMs}, epoch = epoch + 1, running = 1,
+      claimed_by = (select life from nodes where life = ${options.claimant ?? null})
     where id in (
       select id from refreshes where finished_at is null and run_at <= ${options.now} ${scope}
       order by run_at limit ${options.limit}${storage.forUpdateSkipLocked}
@@ -214,6 +219,18 @@ export async function claimRefreshes(
 /** Frees what a worker that died had claimed. Only for whoever knows that no other one runs. */
 export async function freeClaims(tx: Writer, now: number): Promise<void> {
   await tx.run(sql`update refreshes set run_at = ${now}, running = 0 where finished_at is null and running = 1`);
+}
+
+const orphaned = sql`finished_at is null and running = 1 and claimed_by is not null and claimed_by not in (select life from nodes)`;
+
+/**
+ * Frees what was claimed by nodes that take part no more: whoever takes out a node, or has its id in a new life, knows that it is
+ * dead. One that only stood still may end its run all the same, until another worker has claimed it.
+ */
+export async function freeOrphans(tx: Writer, storage: Pick<Storage, 'forUpdateSkipLocked'>, now: number): Promise<number> {
+  return tx.run(sql`
+    update refreshes set run_at = ${now}, running = 0, claimed_by = null
+    where id in (select id from refreshes where ${orphaned} order by id${storage.forUpdateSkipLocked})`);
 }
 
 /** Every write of a run is fenced by the epoch under which it was claimed; false means that another worker has it now. */
@@ -330,10 +347,15 @@ export async function bringRefreshesNearer(tx: Writer, applicationId: string, by
     where application_id = ${applicationId} and finished_at is null and running = 0`);
 }
 
-/** The next moment at which a refresh can be taken or an item falls due, real time; null when there is neither. */
+/** Before all that has a time. */
+export const ORPHANED_AT = 0;
+
+/** The next moment at which a refresh can be taken or an item falls due, real time; {@link ORPHANED_AT} when there is one to be freed; null when there is nothing. */
 export const nextWork = sql`
   select min(work.at) as at from (
-    select min(run_at) as at from refreshes where finished_at is null union all select min(due_at) from items where due_at is not null
+    select min(run_at) as at from refreshes where finished_at is null
+    union all select min(due_at) from items where due_at is not null
+    union all select case when exists (select 1 from refreshes where ${orphaned}) then 0 end
   ) as work`;
 
 export async function nextWorkAt(reader: Reader): Promise<number | null> {

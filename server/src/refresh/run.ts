@@ -28,6 +28,8 @@ export type RefreshServices = {
   log: Log;
   /** Null where the bank is no longer known. */
   connector: (bankId: number) => Connector | null;
+  /** The life of this node, which claims its refreshes; absent where there is none. */
+  claimant?: string;
   /** How banks have answered of late. */
   outcomes: BankOutcomes;
   /** Called after a commit that made events. */

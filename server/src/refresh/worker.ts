@@ -1,16 +1,16 @@
 /**
- * The worker: what is due becomes a refresh, what is runnable is claimed and run. Claims end by time, so a dead worker frees
- * its own; on an embedded database the next start does.
+ * The worker: what is due becomes a refresh, what is runnable is claimed and run. What a node that has died had claimed is freed
+ * by whoever is told of it first; claims that are no node's end by time, on an embedded database by the next start.
  */
-import { MINUTE_MS } from '../base/clock.ts';
+import { MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { startLoop } from '../base/loop.ts';
-import { claimRefreshes, freeClaims, nextWorkAt, type Refresh } from '../items/refreshes.ts';
+import { claimRefreshes, freeClaims, freeOrphans, nextWorkAt, ORPHANED_AT, type Refresh } from '../items/refreshes.ts';
 import { type Beginning, readBeginnings } from './beginning.ts';
 import { createEndings, type Endings } from './endings.ts';
 import { type RefreshServices, type RunTogether, runRefresh } from './run.ts';
 import { requestDue } from './schedule/due.ts';
 
-/** Longer than a refresh may take in all; a claim whose worker died runs again after this. */
+/** Longer than a refresh may take in all; a claim that is no node's runs again after this, if its worker has died. */
 const LEASE_MS = 10 * MINUTE_MS;
 /** Refreshes at once on one node: they wait for banks nearly all of the time. */
 export const CONCURRENT_MAX = 32;
@@ -24,6 +24,8 @@ const GATHER_MS = 5;
 const POLL_MS = 1_000;
 /** One that is told asks for itself when it has heard nothing for so long: the heartbeat that tells it has stopped. */
 const SILENCE_MS = 5_000;
+/** Before its node takes part, a claim would be nobody's. Longer than a node waits for another process that has its id. */
+const JOIN_MAX_MS = 10 * SECOND_MS;
 /** A moment that is nearly there is waited for in one piece. */
 const SOONEST_MS = 10;
 
@@ -60,6 +62,10 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
     }, GATHER_MS);
   };
 
+  /** The first heartbeat that tells is the one with which the node takes part. */
+  let takesPart = services.claimant === undefined;
+  const startedAt = performance.now();
+
   const run = (claimed: readonly Refresh[], places: Set<Promise<void>>) => {
     for (const one of runTogether(services, claimed, endings, ending.signal)) {
       const running = one.finally(() => {
@@ -77,6 +83,8 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
   const loop = startLoop({
     onError: (error) => log.error({ error }, 'refresh worker'),
     step: async () => {
+      const joinsWithinMs = startedAt + JOIN_MAX_MS - performance.now();
+      if (!takesPart && joinsWithinMs > 0) return { pauseMs: joinsWithinMs };
       if (orphaned) await storage.transaction((tx) => freeClaims(tx, clock.now()));
       orphaned = false;
       const told = mustAsk ? null : heard;
@@ -86,6 +94,7 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
       const pauseMaxMs = told ? SILENCE_MS : POLL_MS;
       const untilNext = next === null ? pauseMaxMs : next - clock.now();
       if (untilNext > 0) return { pauseMs: Math.min(pauseMaxMs, Math.max(SOONEST_MS, untilNext)) };
+      if (next === ORPHANED_AT) await storage.transaction((tx) => freeOrphans(tx, storage, clock.now()));
       const due = await requestDue(services);
       const free = CONCURRENT_MAX - running.size;
       const claimed = free > 0 ? await claim(services, { limit: free }) : [];
@@ -106,6 +115,7 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
     wake,
     tell(nextWorkAt) {
       heard = { nextWorkAt };
+      takesPart = true;
       loop.wake();
     },
     async stop(graceMs) {
@@ -147,10 +157,12 @@ async function runClaimed(services: RefreshServices, refresh: Refresh, together:
 }
 
 function claim(
-  { storage, clock }: RefreshServices,
+  { storage, clock, claimant }: RefreshServices,
   wanted: { limit: number; applicationId?: string; watched?: boolean },
 ): Promise<Refresh[]> {
-  return storage.transaction((tx) => claimRefreshes(tx, storage, { now: clock.now(), leaseMs: LEASE_MS, ...wanted }));
+  return storage.transaction((tx) =>
+    claimRefreshes(tx, storage, { now: clock.now(), leaseMs: LEASE_MS, claimant: claimant ?? null, ...wanted }),
+  );
 }
 
 /** What of an application is due and can be claimed now, to its end; answers how much that was. For the test clock, beside or without a server's worker. */

@@ -57,7 +57,6 @@ export async function playRefreshStory(engine: Engine, kills: number, random: ()
       await killed;
     }
 
-    await freeClaimsOfTheDead(services);
     server = startNode(environment, BANK_LATENCY_MS);
     await quiet(services);
     assert.equal(await server.stop(), 0);
@@ -174,17 +173,10 @@ async function pressAddYourAccount(services: Services, applicationId: string, us
 
 /** Only moves the clock: what falls due is left to the server, however often it dies over it. */
 async function passHalfADay(services: Services, applicationId: string): Promise<void> {
-  await freeClaimsOfTheDead(services);
   await services.storage.transaction(async (tx) => {
     await tx.run(sql`update applications set clock_offset_ms = clock_offset_ms + ${HALF_DAY_MS} where id = ${applicationId}`);
     await tx.run(sql`update items set due_at = due_at - ${HALF_DAY_MS} where application_id = ${applicationId} and due_at is not null`);
   });
-}
-
-/** On PostgreSQL a claim whose worker was killed ends by time, and nobody waits ten minutes for it here; on SQLite the next start frees it. */
-async function freeClaimsOfTheDead({ storage }: Services): Promise<void> {
-  if (storage.engine === 'sqlite') return;
-  await storage.transaction((tx) => tx.run(sql`update refreshes set run_at = 0 where finished_at is null`));
 }
 
 /** Until every refresh has ended and every lane is settled, with nothing parked and nobody behind. */

@@ -61,10 +61,11 @@ const NOTHING: Renewal = {
   ...{ give: [], nodes: 0 },
 };
 
-/** `owner` is the node's id. `onLost`: others may take this node for dead from now on, so it must not send before it has renewed. */
+/** `owner` is the node's id, `life` that of this process, random when absent. `onLost`: others may take this node for dead from now on, so it must not send before it has renewed. */
 export function createLeases(options: {
   storage: Storage;
   owner: string;
+  life?: string;
   monotonicMs: () => number;
   passengers?: readonly Passenger[];
   onHint?: (payload: string) => void;
@@ -72,7 +73,7 @@ export function createLeases(options: {
 }): Leases {
   const { storage, owner, monotonicMs, passengers = [] } = options;
   const moments = passengers.reduce((all, { moment }) => sql`${all} || ' ' || coalesce(cast((${moment}) as text), '-')`, sql`''`);
-  const life = randomId('life');
+  const life = options.life ?? randomId('life');
   const presence: Presence | null =
     storage.shared?.presence({
       name: owner,

@@ -6,3 +6,7 @@ create index audited_hours_by_hour on audited_hours (hour);
 -- believed. Kept over restarts; null before the first.
 alter table configuration add column clock_read_at bigint;
 alter table configuration add column clock_believed_at bigint;
+
+-- Whose claim it is: the life of a node in `nodes`. Null for whoever is not there, as the command line: such a claim ends by time.
+alter table refreshes add column claimed_by text;
+create index refreshes_claimed on refreshes (claimed_by) where running = 1 and finished_at is null;
