@@ -116,4 +116,62 @@ eachEngine('a refresh that fails by a fault of ours', (open) => {
     assert.equal((await openRefresh(world))!.failed_runs, 0);
     assert.equal((await scheduleOf(world, itemId)).loginsIn24h, bank.logins);
   });
+
+  test('ends in the same way where its beginning cannot be read, asks no bank by that, and heals', async (t) => {
+    const bank = countingBank({ callsPerDay: null });
+    const world = await createWorld(await open(t), [bank.connector]);
+    const itemId = await world.connect(DRIVEN_BANK, LOGIN);
+    const [connected, told] = [bank.logins, (await world.events()).length];
+    await change(world, sql`update items set schedule = 'no JSON' where id = ${itemId}`);
+    await refreshItem(world.services, itemId, 'api', 0);
+    await runToTheEnd(world);
+    assert.deepEqual(await statusesSince(world, told), [['item.refreshed', 1003]]);
+    assert.equal(bank.logins, connected);
+    assert.equal((await scheduleOf(world, itemId)).failuresInARow, 1);
+    await refreshItem(world.services, itemId, 'api', 0);
+    await world.run();
+    assert.deepEqual((await statusesSince(world, told)).slice(1), [['item.refreshed', 0]]);
+  });
+
+  test('ends where the credentials that the bank has refused cannot be read any more, and they stay refused', async (t) => {
+    const bank = countingBank({ callsPerDay: null });
+    let refuses = false;
+    const { authenticate } = bank.connector;
+    const world = await createWorld(await open(t), [
+      {
+        ...bank.connector,
+        authenticate: async (request, signal) => (refuses ? { kind: 'failed', status: 402, info: null } : authenticate(request, signal)),
+      },
+    ]);
+    const itemId = await world.connect(DRIVEN_BANK, LOGIN);
+    refuses = true;
+    await refreshItem(world.services, itemId, 'api', 0);
+    await world.run();
+    const told = (await world.events()).length;
+    assert.equal((await scheduleOf(world, itemId)).credentialsRefused, true);
+    const refusedBy = async () =>
+      (JSON.parse((await world.services.storage.first<{ schedule: string }>(sql`select schedule from items`))!.schedule) as { r?: string })
+        .r;
+    const before = await refusedBy();
+    assert.ok(before);
+    await change(world, sql`update items set credentials = ${`v1.${'A'.repeat(80)}`} where id = ${itemId}`);
+    await refreshItem(world.services, itemId, 'api', 0);
+    await runToTheEnd(world);
+    assert.deepEqual(await statusesSince(world, told), [['item.refreshed', 1003]]);
+    assert.equal(await refusedBy(), before);
+  });
+
+  test('keeps no other one that is due from its turn', async (t) => {
+    const bank = countingBank({ callsPerDay: null });
+    const world = await createWorld(await open(t), [bank.connector]);
+    const broken = await world.connect(DRIVEN_BANK, LOGIN);
+    const well = await world.connect(DRIVEN_BANK, { ...LOGIN, USER: 'somebody else' });
+    const told = (await world.events()).length;
+    await change(world, sql`update items set schedule = '[' where id = ${broken}`);
+    await change(world, sql`update applications set refresh_bands = '[['`);
+    await change(world, sql`update items set due_at = ${world.clock.now()}`);
+    await world.run();
+    const ended = (await world.events()).slice(told).map(({ type, itemId }) => [type, itemId]);
+    assert.deepEqual(ended, [['item.refreshed', well]]);
+  });
 });

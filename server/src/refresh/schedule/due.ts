@@ -9,7 +9,7 @@ import type { Circuit } from './circuit.ts';
 import { CIRCUIT_COLUMNS, CIRCUIT_JOIN, type CircuitRow, circuitDomain, circuitFromRow, claimProbe } from './circuits.ts';
 import { type AtDue, decideAtDue } from './decide.ts';
 import { readBands, rulesFor } from './rules.ts';
-import { readState } from './state.ts';
+import { readStateOrNothing } from './state.ts';
 
 /** Items looked at in one transaction, as {@link dueItemsQuery} says. */
 export const DUE_BATCH = 100;
@@ -71,7 +71,9 @@ function decide(services: DueServices, { item, bands, circuit, clockOffsetMs }: 
   const rules = rulesFor(bank, readBands(bands));
   const { consentExpiresAt } = item;
   const now = realNow + clockOffsetMs;
-  return decideAtDue({ itemId: item.id, state: readState(item.schedule), rules, consentExpiresAt, circuit, now }, item.status);
+  // One that cannot be read must not keep the others waiting: its refresh says so.
+  const state = readStateOrNothing(item.schedule);
+  return decideAtDue({ itemId: item.id, state, rules, consentExpiresAt, circuit, now }, item.status);
 }
 
 type Become = Extract<AtDue, { kind: 'become' }>;

@@ -9,7 +9,7 @@ import { type BankOutcomes, type CircuitChange, circuitChange, writeCircuit } fr
 import { type Asking, decideAfter, decideAsking, isFullRefreshDue } from './decide.ts';
 import { type Asker, accountKey, SCOPES, spend } from './ledger.ts';
 import { rulesFor } from './rules.ts';
-import { readState, writeState } from './state.ts';
+import { readState, readStateOrNothing, writeState } from './state.ts';
 
 export type Paced = {
   item: Pick<Item, 'id' | 'bankId' | 'schedule' | 'consentExpiresAt'>;
@@ -74,13 +74,23 @@ export function askerOf(cause: Refresh['cause']): Asker {
 
 export function pace({ item, refresh, givenUp, bank, domain, applicationBands, circuit, now: beganAt }: Paced): Pacing {
   const rules = rulesFor(bank, applicationBands);
-  const state = readState(item.schedule);
+  const state = givenUp ? readStateOrNothing(item.schedule) : readState(item.schedule);
   const asker = askerOf(refresh.cause);
   const place = { domain, bankId: item.bankId };
   const known = { itemId: item.id, state, rules, circuit, consentExpiresAt: item.consentExpiresAt };
   const spent = { logins: 0, accounts: [] as string[], scopes: SCOPES };
   let asked = false;
   let sparedUntil: number | null = null;
+
+  /** Credentials that cannot be read any more are as refused as they were: that must not keep a refresh from its end. */
+  async function printOf(fingerprint: () => Promise<string>): Promise<string | null> {
+    try {
+      return await fingerprint();
+    } catch (error) {
+      if (givenUp) return state.refused;
+      throw error;
+    }
+  }
 
   return {
     async decide(accounts, fingerprint) {
@@ -103,7 +113,7 @@ export function pace({ item, refresh, givenUp, bank, domain, applicationBands, c
     },
     async end(ended, fingerprint, outcomes, now) {
       const { status, failedWhole, full, connectedOnce, retryAfterMs, consentExpiresAt } = ended;
-      const print = status === 402 || state.refused !== null ? await fingerprint() : null;
+      const print = status === 402 || state.refused !== null ? await printOf(fingerprint) : null;
       const { state: after, dueAt } = decideAfter(
         { ...known, consentExpiresAt, now },
         { asker, status, full, connectedOnce, spent: asked || givenUp ? spent : null, sparedUntil, retryAfterMs, fingerprint: print },

@@ -9,7 +9,7 @@ import { readBeginning } from '../beginning.ts';
 import { consentNotice, possibleAt } from './decide.ts';
 import { type Asker, accountKey, callsFreeAt, callsLeft, forgetOld, SCOPES, type Scope } from './ledger.ts';
 import { type Rules, readBands, rulesFor, writeBands } from './rules.ts';
-import { readState, type ScheduleState } from './state.ts';
+import { readStateOrNothing, type ScheduleState } from './state.ts';
 
 /** Times are the application's. */
 export type ItemSchedule = {
@@ -45,7 +45,7 @@ export async function readItemSchedule(
   const { item, circuit, clockOffsetMs } = beginning;
   const now = realNow + clockOffsetMs;
   const rules = rulesFor(services.connector(item.bankId)?.bank ?? null, readBands(beginning.refreshBands));
-  const state = readState(item.schedule);
+  const state = readStateOrNothing(item.schedule);
   const { consentExpiresAt } = item;
   const refused = state.refused !== null && item.status === 402;
   const possible = refused ? null : possibleAt({ itemId, state, rules, consentExpiresAt, circuit, now });

@@ -36,8 +36,12 @@ function isMinute(value: number): boolean {
 /** As `applications.refresh_bands` keeps them; what cannot be used counts as not given. */
 export function readBands(text: string | null): readonly Band[] | null {
   if (text === null) return null;
-  const bands = (JSON.parse(text) as [number, number][]).map(([fromMinute, toMinute]) => ({ fromMinute, toMinute }));
-  return bandsFault(bands) === null ? bands.sort((a, b) => a.fromMinute - b.fromMinute) : null;
+  try {
+    const bands = (JSON.parse(text) as [number, number][]).map(([fromMinute, toMinute]) => ({ fromMinute, toMinute }));
+    return bandsFault(bands) === null ? bands.sort((a, b) => a.fromMinute - b.fromMinute) : null;
+  } catch {
+    return null;
+  }
 }
 
 export function writeBands(bands: readonly Band[]): string {

@@ -13,9 +13,19 @@ export type ScheduleState = {
 
 type Written = Parameters<typeof readLedger>[0] & { f?: number; r?: string; h?: number };
 
+/** Throws where it cannot be read: a bank is not asked by whoever does not know what it was asked before. */
 export function readState(text: string): ScheduleState {
   const written = JSON.parse(text) as Written;
   return { ledger: readLedger(written), failures: written.f ?? 0, refused: written.r ?? null, fullAt: written.h ?? null };
+}
+
+/** For those who ask no bank by it: what cannot be read is as if nothing were remembered. */
+export function readStateOrNothing(text: string): ScheduleState {
+  try {
+    return readState(text);
+  } catch {
+    return readState('{}');
+  }
 }
 
 export function writeState({ ledger, failures, refused, fullAt }: ScheduleState): string {
