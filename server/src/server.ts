@@ -24,6 +24,7 @@ import type { ClockMove } from './http/api/services.ts';
 import { createConnect } from './http/connect/connect.ts';
 import { staticAssets } from './http/static/static.ts';
 import { createV2 } from './http/v2/app.ts';
+import { holdItem } from './items/items.ts';
 import { nextWork } from './items/refreshes.ts';
 import { type Observation, startObservation } from './observe.ts';
 import { refreshItem } from './refresh/connection.ts';
@@ -34,6 +35,7 @@ import { lockFile } from './storage/sqlite.ts';
 import { eraseItem, eraseUser } from './upkeep/erasure.ts';
 import { nextErasure, startScrubbing } from './upkeep/scrub.ts';
 import { startUpkeep } from './upkeep/upkeep.ts';
+import { holdUser } from './users/users.ts';
 
 /** Stopping takes at most this long in all; what is then under way is broken off, and done again by the next start. */
 const STOP_MAX_MS = 9_500;
@@ -272,8 +274,12 @@ function mountPublic(
           country: request.country ?? null,
           language: request.language,
         };
-        const token = await storage.transaction((tx) => createConnectSession(tx, session, clock.now()));
-        return { url: `${publicUrl}/connect/session/${token}` };
+        const token = await storage.transaction(async (tx) => {
+          const itemThere = session.itemId === null || (await holdItem(tx, storage, session.itemId));
+          const there = itemThere && (await holdUser(tx, storage, session.applicationId, session.userUuid));
+          return there ? createConnectSession(tx, session, clock.now()) : null;
+        });
+        return token === null ? null : { url: `${publicUrl}/connect/session/${token}` };
       },
       async requestRefresh(itemId, cause) {
         const row = await storage.first<{ clock_offset_ms: number }>(

@@ -1,6 +1,6 @@
 /** Items: the connection of a user to a bank. Writes; the reading of the wire is in `read.ts`. */
 import { sql, sqlTable } from '../storage/sql.ts';
-import type { Reader, Writer } from '../storage/storage.ts';
+import type { Reader, Storage, Writer } from '../storage/storage.ts';
 
 export type Item = {
   id: number;
@@ -70,6 +70,11 @@ export function itemFromRow(row: ItemRow): Item {
 export async function findItem(reader: Reader, itemId: number): Promise<Item | null> {
   const row = await reader.first<ItemRow>(sql`select * from items where id = ${itemId}`);
   return row ? itemFromRow(row) : null;
+}
+
+/** Whether the item is there, and stays until this transaction ends. Who holds a user too holds the item first, as an erasure does. */
+export async function holdItem(tx: Writer, locks: Pick<Storage, 'forUpdate'>, itemId: number): Promise<boolean> {
+  return (await tx.first(sql`select id from items where id = ${itemId}${locks.forUpdate}`)) !== undefined;
 }
 
 export type NewItem = {

@@ -1,7 +1,7 @@
 /** Users of an application: anonymous, named by the application's own id, or of the old form with email and password. */
 import { randomUUID } from 'node:crypto';
 import { sql } from '../storage/sql.ts';
-import type { Reader, Writer } from '../storage/storage.ts';
+import type { Reader, Storage, Writer } from '../storage/storage.ts';
 
 export type User = {
   uuid: string;
@@ -57,6 +57,12 @@ export async function findUser(reader: Reader, applicationId: string, name: User
         : sql`external_user_id = ${name.externalUserId}`;
   const row = await reader.first<UserRow>(sql`select * from users where application_id = ${applicationId} and ${condition}`);
   return row ? fromRow(row) : null;
+}
+
+/** Whether the user is there, and stays until this transaction ends: an erasure comes before or after it, never between. */
+export async function holdUser(tx: Writer, locks: Pick<Storage, 'forUpdate'>, applicationId: string, userUuid: string): Promise<boolean> {
+  const row = await tx.first(sql`select uuid from users where uuid = ${userUuid} and application_id = ${applicationId}${locks.forUpdate}`);
+  return row !== undefined;
 }
 
 /** By uuid descending, after the one given; at most `limit`. */

@@ -58,7 +58,7 @@ function links(application: Application, body: { redirect_url?: string | null | 
 async function add({ c, services, application, userUuid, language }: UserCall): Promise<Response> {
   const body = await readBody(c, addBody);
   if (body.bank_id != null && !services.registry.bank(body.bank_id, application.environment)) throw new Refusal('not_found');
-  const { url } = await services.createConnectSession({
+  const session = await services.createConnectSession({
     application,
     userUuid,
     purpose: 'add',
@@ -67,14 +67,15 @@ async function add({ c, services, application, userUuid, language }: UserCall): 
     ...(body.bank_id == null ? {} : { bankId: body.bank_id }),
     ...(body.country == null ? {} : { country: body.country.toUpperCase() }),
   });
-  return json({ redirect_url: url });
+  if (!session) throw new Refusal('not_found');
+  return json({ redirect_url: session.url });
 }
 
 async function forItem({ c, services, application, userUuid, language }: UserCall, purpose: 'edit' | 'sync'): Promise<Response> {
   const query = readQuery(c, itemQuery);
   const item = await findUserItem(services.storage, userUuid, query.item_id);
   if (!item) throw new Refusal('not_found');
-  const { url } = await services.createConnectSession({
+  const session = await services.createConnectSession({
     application,
     userUuid,
     purpose,
@@ -83,7 +84,8 @@ async function forItem({ c, services, application, userUuid, language }: UserCal
     language,
     ...links(application, query),
   });
-  return json({ redirect_url: url });
+  if (!session) throw new Refusal('not_found');
+  return json({ redirect_url: session.url });
 }
 
 export const connectRoutes: readonly Route[] = [

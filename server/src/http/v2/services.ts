@@ -26,7 +26,8 @@ export type Services = {
   /** Real time; the application's test clock is added where the wire shows it. */
   clock: Clock;
   registry: Registry;
-  createConnectSession(request: ConnectRequest): Promise<{ url: string }>;
+  /** Null where the user or the item has been erased meanwhile. */
+  createConnectSession(request: ConnectRequest): Promise<{ url: string } | null>;
   requestRefresh(itemId: number, cause: 'api'): Promise<{ refreshId: string }>;
   /** Both answer the id of the receipt, or null where there was nothing to erase. */
   deleteItem(itemId: number): Promise<string | null>;

@@ -83,6 +83,20 @@ stories('users', (story) => {
     await refused(await app.get('/v2/items', token), 401, 'invalid_access_token');
   });
 
+  story('a user who is deleted while their password is compared is unknown', async (house) => {
+    const app = await house.application();
+    const credentials = { email: 'john@doe.com', password: 'password' };
+    const { uuid } = (await (await app.send('POST', '/v2/users', credentials)).json()) as { uuid: string };
+    // The comparing takes many times as long as the deletion.
+    const [authenticated, deleted] = await Promise.all([
+      app.send('POST', '/v2/authenticate', credentials),
+      app.send('DELETE', `/v2/users/${uuid}`),
+    ]);
+    assert.equal(deleted.status, 204);
+    await refused(authenticated, 401, 'invalid_user_credentials');
+    assert.deepEqual(house.asked.failures, []);
+  });
+
   story('deleting a user erases all that was theirs, and nothing of another', async (house) => {
     const app = await house.application();
     const gone = await app.user();

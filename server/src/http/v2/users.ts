@@ -5,7 +5,7 @@ import { isoTimestamp } from '../../base/clock.ts';
 import { Refusal } from '../../base/errors.ts';
 import { digest } from '../../base/random.ts';
 import { hashPassword, passwordMatches } from '../../users/passwords.ts';
-import { createUser, findUser, listUsers, type NewUser, type User } from '../../users/users.ts';
+import { createUser, findUser, holdUser, listUsers, type NewUser, type User } from '../../users/users.ts';
 import { decodeCursor, pageQuery } from '../edge/cursors.ts';
 import { pathUuid, readBody, readQuery } from '../edge/requests.ts';
 import { erased, json, noContent } from '../edge/responses.ts';
@@ -101,14 +101,14 @@ async function authenticate({ c, services, limits, application, realNow }: Appli
   const name = nameOf(body);
   const user = await findUser(services.storage, application.id, name);
   limits.authenticate.take(user?.uuid ?? digest(`${application.id} ${JSON.stringify(name)}`));
-  if ('email' in name) {
-    const matches = await passwordMatches(body.password ?? '', user?.passwordDigest ?? null);
-    if (!matches) throw new Refusal('invalid_user_credentials');
-  }
-  if (!user) throw new Refusal('not_found');
-  const issued = await services.storage.transaction((tx) =>
-    issueToken(tx, { applicationId: application.id, userUuid: user.uuid }, realNow),
+  const unknown = 'email' in name ? 'invalid_user_credentials' : 'not_found';
+  const matches = !('email' in name) || (await passwordMatches(body.password ?? '', user?.passwordDigest ?? null));
+  if (!user || !matches) throw new Refusal(unknown);
+  const owner = { applicationId: application.id, userUuid: user.uuid };
+  const issued = await services.storage.transaction(async (tx) =>
+    (await holdUser(tx, services.storage, owner.applicationId, owner.userUuid)) ? issueToken(tx, owner, realNow) : null,
   );
+  if (!issued) throw new Refusal(unknown);
   return json({ access_token: issued.accessToken, expires_at: isoTimestamp(issued.expiresAt), user: showUser(user) });
 }
 
