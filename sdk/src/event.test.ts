@@ -43,6 +43,14 @@ test('every documented body is read as a known event', () => {
   }
 });
 
+test('a status without an info comes with null', () => {
+  const json = WIRE[4]!.replace('"status_code":0,"status_code_info":"OK"', '"status_code":1007,"status_code_info":null');
+  const event = parseEvent(json);
+  assert.ok(isKnownEvent(event) && event.type === 'item.refreshed');
+  assert.equal(event.content.status_code_info, null);
+  assert.throws(() => parseEvent(json.replace('"status_code_info":null,', '')), EventFormatError);
+});
+
 test('an example takes other content and is a new object each time', () => {
   const event = exampleEvent('item.refreshed', { status_code: 402, status_code_info: 'WRONG_PWD' });
   assert.equal(event.content.status_code, 402);

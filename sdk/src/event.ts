@@ -26,10 +26,10 @@ export type ItemAccountUpdated = Event<
 /** The bank no longer returns the account. If it ever comes back, `item.account.updated` follows, not a second `created`. */
 export type ItemAccountDeleted = Event<'item.account.deleted', { user_uuid: string; item_id: number; account_id: number }>;
 
-/** A refresh of an item ended, well or not: see `status_code`. */
+/** A refresh of an item ended, well or not: see `status_code`. `status_code_info` is null for statuses that have none, such as 1007. */
 export type ItemRefreshed = Event<
   'item.refreshed',
-  { full_refresh: boolean; item_id: number; status_code: number; status_code_info: string; user_uuid: string }
+  { full_refresh: boolean; item_id: number; status_code: number; status_code_info: string | null; user_uuid: string }
 >;
 
 /** Sent by hand to try an endpoint; always the same body. Its status field is `status`, not `status_code`. */
@@ -50,7 +50,7 @@ export type WebhookEvent = KnownEvent | UnknownEvent;
 
 type Event<Type extends string, Content> = { content: Content; timestamp: number; type: Type };
 
-type FieldKind = 'integer' | 'number' | 'string' | 'boolean';
+type FieldKind = 'integer' | 'number' | 'string' | 'string or null' | 'boolean';
 
 type Shapes = { [Type in EventType]: { [Field in keyof EventOf<Type>['content']]: FieldKind } };
 
@@ -71,7 +71,7 @@ const SHAPES: Shapes = {
     full_refresh: 'boolean',
     item_id: 'integer',
     status_code: 'integer',
-    status_code_info: 'string',
+    status_code_info: 'string or null',
     user_uuid: 'string',
   },
   TEST_EVENT: { item_id: 'integer', status: 'integer', user_uuid: 'string' },
@@ -124,7 +124,8 @@ function checkContent(type: EventType, content: Record<string, unknown>): void {
 }
 
 function isOfKind(value: unknown, kind: FieldKind): boolean {
-  return kind === 'integer' ? Number.isSafeInteger(value) : typeof value === kind;
+  if (kind === 'integer') return Number.isSafeInteger(value);
+  return kind === 'string or null' ? value === null || typeof value === 'string' : typeof value === kind;
 }
 
 function isKnownType(type: string): type is EventType {
