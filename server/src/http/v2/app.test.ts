@@ -60,6 +60,47 @@ stories('the edge of the API', (story) => {
     assert.equal((await post('{}', 'application/json;charset=UTF-8')).status, 201);
   });
 
+  story('texts: only those that a database gives back as they came', async (house) => {
+    const app = await house.application();
+    const create = (text: string) => app.send('POST', '/v2/users', `{"external_user_id":"${text}"}`);
+    for (const text of ['a\\u0000b', 'a\\ud800', '\\udc00\\ud800']) await refused(await create(text), 400, 'bad_request');
+    await refused(await app.send('POST', '/v2/users', '{"a\\u0000b":1}'), 400, 'bad_request');
+    for (const [text, shown] of [
+      ['\\ud83c\\udf09', '🌉'],
+      // A backslash and five letters, not a NUL.
+      ['\\\\u0000', '\\u0000'],
+    ] as const) {
+      const response = await create(text);
+      assert.equal(response.status, 201);
+      assert.equal(((await response.json()) as { external_user_id: string }).external_user_id, shown);
+    }
+  });
+
+  story('a refused field is named, with what it must be', async (house) => {
+    const app = await house.application();
+    const { token } = await app.user();
+    for (const [response, message] of [
+      [await app.get('/v2/connect/items/edit', token), 'item_id: is required'],
+      [await app.send('POST', '/v2/connect/items/add', { bank_id: '574' }, token), 'bank_id: must be a number'],
+      [await app.send('POST', '/v2/users', { external_user_id: 7 }), 'external_user_id: must be a text'],
+      [await app.send('POST', '/v2/users', '[]'), 'the body must be an object'],
+    ] as const) {
+      assert.equal(response.status, 400);
+      assert.equal(((await response.json()) as { message: string }).message, message);
+    }
+  });
+
+  story('a caller who goes away in the middle of a body is no failure of ours', async (house) => {
+    const app = await house.application();
+    const body = new ReadableStream({
+      start: (controller) => controller.enqueue(new TextEncoder().encode('{"external_')),
+      pull: (controller) => controller.error(new Error('aborted')),
+    });
+    const init = { method: 'POST', headers: { ...app.headers, 'Content-Type': 'application/json' }, body, duplex: 'half' } as const;
+    await refused(await house.fetch('/v2/users', init), 400, 'bad_request');
+    assert.deepEqual(house.asked.failures, []);
+  });
+
   story('limits: of a user, of authenticating, of an application, of an address without credentials', async (house) => {
     const app = await house.application();
     const user = await app.user();

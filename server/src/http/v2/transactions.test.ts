@@ -51,6 +51,9 @@ stories('transactions', (story) => {
       assert.deepEqual(keys, [...keys].sort().reverse());
       house.clock.advance(MINUTE_MS);
     }
+    // The first moment of a calendar, in a zone where it is in the year before: the pages can be followed all the same.
+    const all = await follow<Shown>(app, '/v2/transactions/updated?limit=20&since=0000-01-01T00:00:00%2B01:00', user.token);
+    assert.equal(all.resources.length, rows.length + 1);
     const seen = await (await app.get('/v2/transactions/updated?limit=500&since=2023-07-26T11:10:16.059+02:00', user.token)).json();
     assert.equal((seen as { resources: object[] }).resources.length, rows.filter((row) => row.updatedAt > START).length);
     const body = await (await app.get('/v2/transactions?since=2030-01-01', user.token)).text();
@@ -88,6 +91,11 @@ stories('transactions', (story) => {
     await refused(await app.get('/v2/banks?after=x'), 400, 'invalid_cursor');
     for (const query of ['limit=0', 'limit=501', 'limit=ten', 'limit=', 'since=2023-02-30', 'until=yesterday'])
       await refused(await app.get(`/v2/transactions?${query}`, token), 400, 'bad_request');
-    await refused(await app.get('/v2/transactions/updated?since=soon', token), 400, 'bad_request');
+    for (const since of ['soon', '2023-02-30T00:00:00Z', '2023-04-31', '2023-01-01T25:00:00Z'])
+      await refused(await app.get(`/v2/transactions/updated?since=${since}`, token), 400, 'bad_request');
+    // Lists that are empty are no less strict.
+    await refused(await app.get('/v2/stocks?after=NTkx%3D', token), 400, 'invalid_cursor');
+    for (const path of ['/v2/stocks?limit=0', '/v2/stocks/updated?limit=501', '/v2/stocks/updated?since=soon'])
+      await refused(await app.get(path, token), 400, 'bad_request');
   });
 });
