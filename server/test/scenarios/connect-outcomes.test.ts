@@ -136,6 +136,15 @@ test('login otp_fail: a wrong code is told, and after the third the connection f
   assert.equal((await user.get(path)).heading, 'Enter your code', 'trying again begins a new challenge');
 });
 
+test('a code that is sent again from the same page is told to the bank once', async (t) => {
+  const { world: house, user, path, page } = await connected(await world(t), 'otp_fail');
+  for (let click = 0; click < 3; click += 1) {
+    await user.submit(page, { code: '000000' });
+    await house.run();
+    assert.match((await user.get(path)).html, /Il vous reste 2 essais/);
+  }
+});
+
 test('a code that is never given expires', async (t) => {
   const { world: house, user, path } = await connected(await world(t), 'otp');
   house.clock.advance(5 * MINUTE_MS);

@@ -8,6 +8,7 @@ import { silentLog } from '../../src/telemetry/log.ts';
 import { TURNS } from '../../src/upkeep/testing.ts';
 import { tidy } from '../../src/upkeep/upkeep.ts';
 import { createConnectWorld } from '../support/connect.ts';
+import { DRIVEN_BANK, drivenBank } from '../support/driven-bank.ts';
 import { eachEngine, openEngine } from '../support/engines.ts';
 import { postForm, type Visited } from '../support/visitor.ts';
 
@@ -79,6 +80,23 @@ eachEngine('connect sessions', (open) => {
     await user.submit(page, { USER: 'x', PWD: 'y' });
     await run();
     assert.equal((await events()).filter(({ type }) => type === 'item.created').length, 1);
+  });
+
+  test('two tabs with two banks: what was typed for the first is not told to the second', async (t) => {
+    const { atForm, visitor, events, services } = await createConnectWorld(await open(t), { banks: [drivenBank().connector] });
+    const user = visitor();
+    const { path, page: first } = await atForm(user);
+    const second = await user.submit(await user.get(`${path}?query=`), { bank_id: String(DRIVEN_BANK) });
+    assert.equal(second.heading, 'Sign in to Driven bank');
+    const answer = await user.submit(first, { USER: 'success', PWD: PASSWORD });
+    assert.equal(answer.heading, 'Sign in to Driven bank');
+    assert.deepEqual(await events(), []);
+    assert.deepEqual(await services.storage.all(sql`select id from items`), []);
+    await user.submit(second, {});
+    assert.deepEqual(
+      (await services.storage.all<{ bank_id: number }>(sql`select bank_id from items`)).map(({ bank_id }) => bank_id),
+      [DRIVEN_BANK],
+    );
   });
 
   test('without the token of its own page a POST does nothing', async (t) => {

@@ -1,6 +1,7 @@
 /** The Connect pages over a refresh side, on a clock that the test drives: nothing listens, and nothing runs by itself. */
 import { Hono } from 'hono';
 import { createConnectSession, type NewConnectSession } from '../../src/access/connect_sessions.ts';
+import type { Connector } from '../../src/connectors/connector.ts';
 import { demoBank } from '../../src/connectors/sandbox/demo-bank.ts';
 import { statementsConnector } from '../../src/connectors/statements/connector.ts';
 import { createConnect } from '../../src/http/connect/connect.ts';
@@ -20,8 +21,12 @@ export type ConnectWorld = World & {
   atForm(visitor: Visitor, session?: Partial<NewConnectSession>): Promise<{ path: string; page: Visited }>;
 };
 
-export async function createConnectWorld(storage: Storage, options: { publicUrl?: string } = {}): Promise<ConnectWorld> {
-  const connectors = [demoBank({ latencyMs: 0 }), statementsConnector];
+/** `banks` stand beside the Demo Bank and the statement files. */
+export async function createConnectWorld(
+  storage: Storage,
+  options: { publicUrl?: string; banks?: readonly Connector[] } = {},
+): Promise<ConnectWorld> {
+  const connectors = [demoBank({ latencyMs: 0 }), statementsConnector, ...(options.banks ?? [])];
   const world = await createWorld(storage, connectors);
   await storage.transaction((tx) =>
     tx.run(sql`update applications set name = 'Exemple', redirect_url = ${REDIRECT} where id = ${APPLICATION}`),

@@ -2,7 +2,7 @@
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import type { ConnectSession } from '../../access/connect_sessions.ts';
-import { answerChallenge, begin, chooseBank, connect, retry, typedCredentials, upload } from './moves.ts';
+import { answerChallenge, begin, chooseBank, connect, isFormOf, retry, typedCredentials, upload } from './moves.ts';
 import { credentialsPage, currentPage, filesPage } from './pages.ts';
 import { bind, giveCookie, isOwnForm, type Standing, standingOf } from './session.ts';
 import { notFound, sessionExpired, unavailable } from './views/notices.ts';
@@ -13,9 +13,9 @@ import { type ConnectServices, preferredLanguage, visitOf, withLanguage } from '
 
 export type { ConnectServices } from './visit.ts';
 
-/** A form of text fields. */
 /** Each may take its whole limit of memory. */
 const UPLOADS_AT_ONCE = 4;
+/** A form of text fields. */
 const FORM_MAX_BYTES = 64 * 1024;
 /** An upload in all: it is read in memory. A single file may have 20 MB. */
 const UPLOAD_MAX_BYTES = 100 * 1024 * 1024;
@@ -69,7 +69,7 @@ export function createConnect(services: ConnectServices): Hono {
   app.post('/session/:token/credentials', limited, (c) =>
     move(c, async (session, form, csrf) => {
       const connector = session.bankId === null ? null : services.connector(session.bankId);
-      if (connector?.bank.input !== 'credentials') return undefined;
+      if (connector?.bank.input !== 'credentials' || !isFormOf(connector.bank, c.req.query('bank'))) return undefined;
       const credentials = typedCredentials(connector.bank, form);
       const answer = credentials === null ? 'unusable' : await connect(services, session, connector, credentials);
       if (answer === 'connecting') return undefined;
@@ -115,7 +115,7 @@ export function createConnect(services: ConnectServices): Hono {
 
   app.post('/session/:token/code', limited, (c) =>
     move(c, async (session, form) => {
-      await answerChallenge(services, session, form.code);
+      await answerChallenge(services, session, form.code, c.req.query('asked'));
       return undefined;
     }),
   );

@@ -2,7 +2,7 @@
 import { type ConnectSession, moveConnectSession, type SessionChange } from '../../access/connect_sessions.ts';
 import type { Bank, Connector, Credentials } from '../../connectors/connector.ts';
 import { findItem } from '../../items/items.ts';
-import { findRefresh } from '../../items/refreshes.ts';
+import { findRefresh, type Refresh } from '../../items/refreshes.ts';
 import { answerRefresh, connectItem, refreshItem } from '../../refresh/connection.ts';
 import { openState } from '../../refresh/run.ts';
 import { sql } from '../../storage/sql.ts';
@@ -28,6 +28,11 @@ export async function chooseBank(services: ConnectServices, session: ConnectSess
   const { environment } = await applicationOf(services, session);
   const bank = services.banks(environment).find(({ id }) => String(id) === posted);
   if (bank && session.purpose === 'add') await step(services, session, { bankId: bank.id, step: 'bank_creds_form' });
+}
+
+/** What was typed for one bank is never told to another. */
+export function isFormOf(bank: Bank, posted: string | undefined): boolean {
+  return posted === String(bank.id);
 }
 
 /** The fields of the bank's form; null where one is missing or longer than any bank's. */
@@ -91,10 +96,23 @@ async function keptState(services: ConnectServices, { itemId }: ConnectSession) 
   return item ? openState(services, item) : null;
 }
 
-/** The user's one-time code, to the refresh that waits for it. */
-export async function answerChallenge(services: ConnectServices, session: ConnectSession, posted: unknown): Promise<void> {
+/** The one question of a refresh that a form answers: each time the bank asks again, it is another one. */
+export function askedBy({ id, epoch }: Pick<Refresh, 'id' | 'epoch'>): string {
+  return `${id}-${epoch}`;
+}
+
+/** The user's one-time code, to the refresh that waits for it; `asked` is what its form was shown for, as {@link askedBy}. */
+export async function answerChallenge(
+  services: ConnectServices,
+  session: ConnectSession,
+  posted: unknown,
+  asked: string | undefined,
+): Promise<void> {
   const code = typeof posted === 'string' ? posted.trim() : '';
   if (code === '' || code.length > CODE_MAX_CHARACTERS || session.refreshId === null || session.itemId === null) return;
+  const refresh = await findRefresh(services.storage, session.refreshId);
+  // A second click, or another tab: banks count wrong codes, so one is told once.
+  if (!refresh || askedBy(refresh) !== asked) return;
   if (await answerRefresh(services, session.refreshId, session.itemId, code)) services.onRefreshRequested();
   await step(services, session, {});
 }

@@ -6,6 +6,7 @@ import { MINUTE_MS } from '../../base/clock.ts';
 import type { Bank } from '../../connectors/connector.ts';
 import { findItem } from '../../items/items.ts';
 import { findRefresh, type Refresh } from '../../items/refreshes.ts';
+import { askedBy } from './moves.ts';
 import { bankList, type ListedBank } from './views/bank-list.ts';
 import { credentialsForm } from './views/credentials-form.ts';
 import { type FileProblem, filesForm } from './views/files-form.ts';
@@ -86,7 +87,8 @@ export function filesPage(visit: Visit, bank: Bank, problems: readonly FileProbl
 }
 
 export function credentialsPage(visit: Visit, bank: Bank, error: string | null): Markup {
-  const action = `${visit.path}/credentials`;
+  // The form says whose it is: another tab may have chosen another bank by the time it is posted (`isFormOf`).
+  const action = `${visit.path}/credentials?bank=${bank.id}`;
   return credentialsForm({
     ...visit.page,
     action,
@@ -128,7 +130,16 @@ async function progressPage(services: ConnectServices, visit: Visit, bank: Bank,
       const leaveUrl = goOn({ success: false, step: 'otp_form' });
       if (challenge.type === 'APP_TO_APP') return approveInApp({ ...page, leaveUrl, bank, description: challenge.description });
       const { label, description, isNumeric, wrongAnswer } = challenge;
-      return otp({ ...page, leaveUrl, action: `${path}/code`, bank, label, description, isNumeric, wrong: wrongAnswer });
+      return otp({
+        ...page,
+        leaveUrl,
+        action: `${path}/code?asked=${askedBy(refresh)}`,
+        bank,
+        label,
+        description,
+        isNumeric,
+        wrong: wrongAnswer,
+      });
     }
     case 'invalid_creds':
       return credentialsPage(
