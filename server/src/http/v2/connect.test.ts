@@ -75,5 +75,14 @@ stories('connect links', (story) => {
     assert.equal((await addThere('https://shop.example/elsewhere?x=1')).status, 200);
     await refused(await addThere('https://evil.example/back'), 422, 'unprocessable');
     await refused(await addThere('http://shop.example/back'), 422, 'unprocessable');
+
+    for (const environment of ['sandbox', 'production'] as const) {
+      const mobile = await house.application({ environment, redirectUrl: 'shop://back' });
+      const { token: phone } = await mobile.user();
+      const addFrom = (url: string) => mobile.send('POST', '/v2/connect/items/add', { redirect_url: url }, phone);
+      assert.equal((await addFrom('shop://back')).status, 200);
+      assert.equal(house.asked.connect.at(-1)!.redirectUrl, 'shop://back');
+      await refused(await addFrom('shop://elsewhere'), 400, 'bad_request');
+    }
   });
 });

@@ -31,14 +31,15 @@ const addBody = z.object({
 const itemQuery = z.object({ item_id: idText, redirect_url: redirectUrl, context });
 
 /**
- * Where the browser may be sent. A sandbox takes any http(s) address; in production only one with the origin of the
- * application's own, so that a leaked client secret does not turn Connect into an open redirect.
+ * Where the browser may be sent: the application's own address, which may be one of a mobile application; beside it, in a sandbox
+ * any http(s) address, and in production only one with the origin of the application's own, so that a leaked client secret does
+ * not turn Connect into an open redirect.
  */
 export function allowedRedirect(
   application: Pick<Application, 'environment' | 'redirectUrl'>,
   wanted: string | null | undefined,
 ): string | null {
-  if (wanted == null || wanted === '') return application.redirectUrl;
+  if (wanted == null || wanted === '' || wanted === application.redirectUrl) return application.redirectUrl;
   const url = URL.parse(wanted);
   if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:') || url.username !== '' || url.password !== '')
     throw new Refusal('bad_request', 'redirect_url: must be an http or https address');
