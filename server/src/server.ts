@@ -287,7 +287,7 @@ function mountPublic(
         );
         const asked = await refreshItem(services, itemId, cause, row?.clock_offset_ms ?? 0);
         worker.wake();
-        return { refreshId: asked?.refreshId ?? '' };
+        return asked;
       },
       deleteItem: (itemId) => eraseItem({ storage, vault, now: clock.now() }, itemId).finally(() => scrubbing.wake()),
       deleteUser: (userUuid) => eraseUser({ storage, vault, now: clock.now() }, userUuid).finally(() => scrubbing.wake()),

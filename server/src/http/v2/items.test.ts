@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { refreshItem } from '../../refresh/connection.ts';
 import { sql } from '../../storage/sql.ts';
-import { addItem, refused, stories } from './harness.ts';
+import { addItem, openHouse, refused, stories } from './harness.ts';
 
 stories('items', (story) => {
   story('items: list, one, refresh, refresh status, delete', async (house) => {
@@ -39,5 +40,18 @@ stories('items', (story) => {
 
     assert.equal((await app.send('DELETE', '/v2/items/101', undefined, user.token)).status, 204);
     await refused(await app.get('/v2/items/101', user.token), 404, 'not_found');
+  });
+
+  story('an item that is erased while its refresh is asked for is not there, and neither is the refresh', async ({ storage }) => {
+    const house = openHouse(storage, {
+      requestRefresh: async (itemId) => {
+        await storage.transaction((tx) => tx.run(sql`delete from items where id = ${itemId}`));
+        return refreshItem({ storage, clock: house.clock }, itemId, 'api', 0);
+      },
+    });
+    const app = await house.application();
+    const user = await app.user();
+    await addItem(storage, { id: 103, applicationId: app.id, userUuid: user.uuid });
+    await refused(await app.send('POST', '/v2/items/103/refresh', undefined, user.token), 404, 'not_found');
   });
 });

@@ -62,7 +62,7 @@ async function remove(call: UserCall): Promise<Response> {
 
 async function refresh(call: UserCall): Promise<Response> {
   const item = await existing(call);
-  await call.services.requestRefresh(item.id, 'api');
+  if (!(await call.services.requestRefresh(item.id, 'api'))) throw new Refusal('not_found');
   return new Response(null, { status: 202, headers: { Location: `/v2/items/${item.id}/refresh/status`, 'Content-Length': '0' } });
 }
 

@@ -28,7 +28,8 @@ export type Services = {
   registry: Registry;
   /** Null where the user or the item has been erased meanwhile. */
   createConnectSession(request: ConnectRequest): Promise<{ url: string } | null>;
-  requestRefresh(itemId: number, cause: 'api'): Promise<{ refreshId: string }>;
+  /** Null where the item has been erased meanwhile. */
+  requestRefresh(itemId: number, cause: 'api'): Promise<{ refreshId: string } | null>;
   /** Both answer the id of the receipt, or null where there was nothing to erase. */
   deleteItem(itemId: number): Promise<string | null>;
   deleteUser(userUuid: string): Promise<string | null>;
