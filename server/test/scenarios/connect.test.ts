@@ -56,6 +56,29 @@ eachEngine('connect sessions', (open) => {
     );
   });
 
+  for (const [purpose, heading] of [
+    ['edit', 'Update your access to Demo bank'],
+    ['sync', 'Connecting to Demo bank'],
+  ] as const) {
+    test(`a double click on the first button of a link to ${purpose} shows its page, whichever answer it shows`, async (t) => {
+      const { link, visitor, connect, services } = await createConnectWorld(await open(t));
+      const itemId = await connect(574, { USER: 'success', PWD: PASSWORD });
+      const user = visitor();
+      const path = await link({ purpose, itemId, bankId: 574 });
+      const page = await user.get(path);
+      const pages = await Promise.all([user.submit(page, {}), user.submit(page, {}), user.submit(page, {})]);
+      assert.deepEqual(
+        pages.map((shown) => shown.heading),
+        [heading, heading, heading],
+      );
+      // The server fell between the binding and the beginning: the first page is there again, and leads on.
+      await services.storage.transaction((tx) => tx.run(sql`update connect_sessions set step = 'list_banks' where purpose = ${purpose}`));
+      const again = await user.get(path);
+      assert.equal(again.heading, page.heading);
+      assert.equal((await user.submit(again, {})).heading, heading);
+    });
+  }
+
   test('a double click on "Add your account" makes one item and one item.created', async (t) => {
     const { atForm, visitor, events, run, services } = await createConnectWorld(await open(t));
     const user = visitor();

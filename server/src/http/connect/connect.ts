@@ -2,7 +2,7 @@
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import type { ConnectSession } from '../../access/connect_sessions.ts';
-import { answerChallenge, begin, chooseBank, connect, isFormOf, retry, typedCredentials, upload } from './moves.ts';
+import { answerChallenge, begin, chooseBank, connect, hasBegun, isFormOf, retry, typedCredentials, upload } from './moves.ts';
 import { credentialsPage, currentPage, filesPage } from './pages.ts';
 import { bind, giveCookie, isOwnForm, type Standing, standingOf } from './session.ts';
 import { notFound, sessionExpired, unavailable } from './views/notices.ts';
@@ -41,18 +41,22 @@ export function createConnect(services: ConnectServices): Hono {
     if (found.kind === 'unknown' || found.kind === 'foreign') return refuse(c, found);
     const session = await withLanguage(services, found, c.req.query('language'), preferredLanguage(c));
     const visit = await visitOf(services, c, session, found.csrf);
-    if (found.kind === 'bound') return c.html(await currentPage(services, visit, c.req.query('query') ?? null));
+    if (found.kind === 'bound' && hasBegun(session)) return c.html(await currentPage(services, visit, c.req.query('query') ?? null));
     giveCookie(c, cookies);
     return c.html(start({ ...visit.page, action: `${visit.path}/start?language=${session.language}`, purpose: session.purpose }));
   });
 
   app.post('/session/:token/start', limited, async (c) => {
     const found = await standing(c);
-    if (found.kind === 'bound') return back(c);
+    const language = c.req.query('language') === 'fr' ? 'fr' : 'en';
+    if (found.kind === 'bound') {
+      // The second click, with the token of before, while the first is under way; or again, where the first came to nothing.
+      if (!hasBegun(found.session)) await begin(services, { ...found.session, language });
+      return back(c);
+    }
     if (found.kind !== 'unbound') return refuse(c, found);
     const form = await readForm(c, false);
     if (!isOwnForm(c, found.csrf, form.csrf)) return refuse(c, { kind: 'foreign', session: found.session });
-    const language = c.req.query('language') === 'fr' ? 'fr' : 'en';
     if (!(await bind(c, services.storage, found.session, services.clock.now(), cookies)))
       return refuse(c, { kind: 'foreign', session: found.session });
     await begin(services, { ...found.session, language });

@@ -13,14 +13,24 @@ import { applicationOf, type ConnectServices } from './visit.ts';
 const CREDENTIAL_MAX_CHARACTERS = 256;
 const CODE_MAX_CHARACTERS = 32;
 
-/** After the first POST: where a session of its purpose begins. */
+/** The step that every session is made with. */
+const FIRST_STEP = 'list_banks';
+
+/** Whether {@link begin} has said where the session goes; one that lists the banks is already there. */
+export function hasBegun({ step, purpose, bankId }: ConnectSession): boolean {
+  return step !== FIRST_STEP || (purpose === 'add' && bankId === null);
+}
+
+/** After the first POST: where a session of its purpose begins. Again, it changes nothing. */
 export async function begin(services: ConnectServices, session: ConnectSession): Promise<void> {
   const item = session.itemId === null ? null : await findItem(services.storage, session.itemId);
   const bankId = item?.bankId ?? session.bankId;
-  if (session.purpose === 'add') return step(services, session, { bankId, step: bankId === null ? 'list_banks' : 'bank_creds_form' });
+  if (session.purpose === 'add')
+    return step(services, session, { bankId, step: bankId === null ? FIRST_STEP : 'bank_creds_form' }, FIRST_STEP);
   const files = bankId !== null && services.connector(bankId)?.bank.input === 'files';
-  await step(services, session, { bankId, step: 'edit_bank_creds_form' });
-  if (session.purpose === 'sync' && !files) await sync(services, session);
+  const asked = session.purpose === 'sync' && !files ? await askBank(services, session) : null;
+  const change = asked ? ({ refreshId: asked.refreshId, step: 'sync_in_progress' } as const) : ({ step: 'edit_bank_creds_form' } as const);
+  await step(services, session, { bankId, ...change }, FIRST_STEP);
 }
 
 /** A bank of the list, as long as none has been connected in this session. */
@@ -126,13 +136,18 @@ export async function retry(services: ConnectServices, session: ConnectSession):
   else await sync(services, session);
 }
 
-/** "Manage SCA and sync": the bank is asked again, with the user present. */
 async function sync(services: ConnectServices, session: ConnectSession): Promise<void> {
-  if (session.itemId === null) return;
+  const asked = await askBank(services, session);
+  if (asked) await step(services, session, { refreshId: asked.refreshId, step: 'sync_in_progress' });
+}
+
+/** "Manage SCA and sync": the bank is asked again, with the user present. Null where there is no item. */
+async function askBank(services: ConnectServices, session: ConnectSession): Promise<{ refreshId: string } | null> {
+  if (session.itemId === null) return null;
   const { clock_offset_ms } = await applicationOf(services, session);
   const asked = await refreshItem(services, session.itemId, 'connect', clock_offset_ms);
-  if (asked) await step(services, session, { refreshId: asked.refreshId, step: 'sync_in_progress' });
   services.onRefreshRequested();
+  return asked;
 }
 
 async function openRefresh({ storage }: ConnectServices, { itemId }: ConnectSession): Promise<string | null> {
@@ -149,13 +164,22 @@ async function isOwnRefresh({ storage }: ConnectServices, { id }: ConnectSession
 
 type Moved = { item_id: number | null; bank_id: number | null; refresh_id: string | null; step: ConnectSession['step'] };
 
-/** Requests of one browser can run at once (a double click): what another has written since this one was read stays. */
-async function step({ storage, clock }: ConnectServices, session: ConnectSession, change: SessionChange): Promise<void> {
+/**
+ * Requests of one browser can run at once (a double click): what another has written since this one was read stays. With `from`,
+ * nothing is written where the session stands elsewhere by now.
+ */
+async function step(
+  { storage, clock }: ConnectServices,
+  session: ConnectSession,
+  change: SessionChange,
+  from?: ConnectSession['step'],
+): Promise<void> {
   await storage.transaction(async (tx) => {
     const row = await tx.first<Moved>(
       sql`select item_id, bank_id, refresh_id, step from connect_sessions where id = ${session.id}${storage.forUpdate}`,
     );
-    if (!row || (change.step === 'bank_creds_form' && row.item_id !== null)) return;
+    if (!row || (from !== undefined && row.step !== from)) return;
+    if (change.step === 'bank_creds_form' && row.item_id !== null) return;
     const current = { ...session, itemId: row.item_id, bankId: row.bank_id, refreshId: row.refresh_id, step: row.step };
     await moveConnectSession(tx, current, { language: session.language, ...change }, clock.now());
   });
