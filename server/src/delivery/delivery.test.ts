@@ -10,6 +10,7 @@ import { appendTestEvent } from '../events/append.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import { silentLog } from '../telemetry/log.ts';
+import { audit } from './audit/audit.ts';
 import { RETRY_DELAYS_MS } from './channels/retry.ts';
 import { createLane, type Lane } from './lanes/lane.ts';
 import { createLeases, STALE_AFTER_MS } from './lanes/lease.ts';
@@ -309,6 +310,49 @@ eachEngine('delivery', (open) => {
     assert.equal(receiver.received.length, 2);
     assert.equal(await settledSum(world), 3);
   });
+
+  for (const status of [200, 500]) {
+    test(`a webhook that is deleted while it answers ${status}: its attempts are logged, and nothing more becomes of them`, async (t) => {
+      const world = await createWorld(await open(t), t);
+      const held: (() => void)[] = [];
+      const first = await startReceiver(t, (_, response, { body }) => {
+        if (body.includes('"item_id":1,') && held.length === 0) response.writeHead(500).end();
+        held.push(() => response.writeHead(status).end());
+      });
+      const { endpoint } = await world.endpoint(first.url);
+      const delivery = await world.start();
+      delivery.wake(await world.append([1]));
+      await delivery.settled(1);
+      world.clock.advance(DAY_MS);
+      delivery.wake(await world.append([2]));
+      await delivery.tick();
+      // A retry and a live one.
+      await first.until(3);
+      await deleteEndpoint(context(world), endpoint.id);
+      await delivery.tick();
+      for (const answer of held.slice(1)) answer();
+      await delivery.settled(3);
+      await delivery.stop();
+      const attempts = await world.storage.all<{ item_id: number; source: string; n: number; status: number }>(
+        sql`select item_id, source, n, status from attempts where endpoint_id = ${endpoint.id} order by item_id, n`,
+      );
+      assert.deepEqual(
+        attempts.map((row) => ({ ...row })),
+        [
+          { item_id: 1, source: 'live', n: 1, status: 500 },
+          { item_id: 1, source: 'retry', n: 2, status },
+          { item_id: 2, source: 'live', n: 1, status },
+        ],
+      );
+      assert.deepEqual(await parkedRows(world), []);
+      assert.equal(await world.storage.first(sql`select endpoint_id from endpoint_health`), undefined);
+      assert.equal(await settledSum(world), 2);
+      const { faults, hours } = await audit(world.storage, { from: 0 });
+      assert.deepEqual(faults, []);
+      const sum = (name: 'delivered' | 'skipped') => hours.reduce((total, hour) => total + hour[name], 0);
+      assert.deepEqual([sum('delivered'), sum('skipped')], status === 200 ? [2, 0] : [0, 2]);
+    });
+  }
 
   test('failures say what to do', async (t) => {
     const world = await createWorld(await open(t), t);

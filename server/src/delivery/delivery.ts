@@ -189,8 +189,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   function onOutcome(channel: Channel, job: Job, outcome: Outcome, current: boolean) {
     if (abandoned) return;
     const endpointId = channel.endpoint.id;
-    if (channel.gone && job.replay) job.replay.drop();
-    else if (channel.gone) recorder.drop(job, endpointId);
+    if (channel.gone) endOfGone(endpointId, job, outcome);
     // What was broken off says nothing of its receiver; the lane's next owner delivers it.
     else if (job.lane.lost || isBrokenOff(outcome)) job.replay?.drop();
     else {
@@ -210,6 +209,15 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     rest.stir(channel.endpoint.applicationId);
     if (job.lane.leavingSince !== null) ownership.ended();
     if (stopping && underWay() <= 1) queueMicrotask(() => onIdle?.());
+  }
+
+  /** Its webhook was deleted meanwhile. The receiver may have had it, and the attempt log says so; nothing more becomes of it. */
+  function endOfGone(endpointId: string, job: Job, outcome: Outcome) {
+    if (!isBrokenOff(outcome)) {
+      if (job.replay) job.replay.settle(outcome, null);
+      else recorder.record({ job, endpointId, outcome, park: null });
+    } else if (job.replay) job.replay.drop();
+    else recorder.drop(job, endpointId);
   }
 
   function onSettled(results: readonly Result[], released: readonly Place[]) {

@@ -25,7 +25,7 @@ export const PARKED_MAX = 10_000;
 export type Channel = {
   endpoint: DeliverableEndpoint;
   enabled: boolean;
-  /** Deleted: what is still under way for it is dropped. */
+  /** Deleted: what is still under way for it is logged, and never tried again. */
   gone: boolean;
   /** Reading waits for room in its queue. */
   blocking: boolean;

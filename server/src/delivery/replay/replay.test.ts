@@ -4,6 +4,7 @@ import { eachEngine } from '../../../test/support/engines.ts';
 import { explaining } from '../../../test/support/explain.ts';
 import { deleteEndpoint, updateEndpoint } from '../../endpoints/endpoints.ts';
 import { sql } from '../../storage/sql.ts';
+import { audit } from '../audit/audit.ts';
 import { createWorld, POLICY, type Running, startReceiver, type World } from '../testing.ts';
 import {
   createReplay,
@@ -256,6 +257,33 @@ eachEngine('replays', (open, engine) => {
     const orphan = await replay(world, endpoint.id, EVERYTHING);
     await deleteEndpoint({ ...world, now: 0 }, endpoint.id);
     await until(node, async () => (await findReplay(world.storage, orphan.id))?.state === 'cancelled');
+  });
+
+  test('what a replay had under way when its webhook was deleted is logged, and counts as what it was', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const held: ((status: number) => void)[] = [];
+    const receiver = await startReceiver(t, (_, response) => {
+      if (held.length < 2) response.end();
+      held.push((status) => response.writeHead(status).end());
+    });
+    const { endpoint } = await world.endpoint(receiver.url);
+    await world.append([7, 8]);
+    const node = await world.start();
+    await node.settled(2);
+    const made = await replay(world, endpoint.id, EVERYTHING);
+    await until(node, () => receiver.received.length === 4);
+    await deleteEndpoint({ ...world, now: 0 }, endpoint.id);
+    await until(node, async () => (await findReplay(world.storage, made.id))?.state === 'cancelled');
+    held[2]!(200);
+    held[3]!(500);
+    await node.settled(4);
+    const logged = await world.storage.all<{ status: number }>(sql`select status from attempts where source = 'replay' order by status`);
+    assert.deepEqual(
+      logged.map(({ status }) => status),
+      [200, 500],
+    );
+    assert.deepEqual(await progressOf(world.storage, made), { sent: 2, delivered: 1, failed: 0, retrying: 0 });
+    assert.deepEqual((await audit(world.storage, { from: 0 })).faults, []);
   });
 
   test('no statement of a replay reads a whole table', async (t) => {

@@ -8,7 +8,10 @@ import type { Lane, Outcome, Park } from '../lanes/lane.ts';
 import { LaneLost } from '../settling/settle.ts';
 import { endReplay, type Replay } from './replays.ts';
 
-/** `park` is null for a success. `outcome` is null for an event that was erased before its next attempt. */
+/**
+ * `park` is null for a success, and for a failure of which nothing more becomes: the webhook was deleted. `outcome` is null
+ * for an event that was erased before its next attempt.
+ */
 export type ReplayResult = {
   lane: Lane;
   event: LoggedEvent;
@@ -55,7 +58,7 @@ export async function settleReplay(storage: Storage, settlement: ReplaySettlemen
     for (const { lane, position } of positions) {
       const of = counted.filter((result) => result.lane === lane && result.outcome !== null);
       const sent = of.filter((result) => result.sent === 0).length;
-      const delivered = of.filter(({ park }) => park === null).length;
+      const delivered = of.filter(({ outcome }) => outcome?.failure === null).length;
       const failed = of.filter(({ park }) => park?.state === 'dead').length;
       await tx.run(
         sql`update replay_positions set position = ${position}, sent = sent + ${sent}, delivered = delivered + ${delivered}, failed = failed + ${failed}
