@@ -55,8 +55,19 @@ export function createAttendance(options: {
     if (drained || !channel.gate.isRamping()) options.circuits.recover(channel.endpoint.id);
   }
 
+  /**
+   * It was opened, and the lanes are here: a server has started, mostly. What it is owed from before is a backlog like that of
+   * an outage, whether nothing ran meanwhile, or it was off and has been enabled without a server.
+   */
+  function begin(channel: Channel) {
+    channel.begun = true;
+    const lags = [...channel.lags.values()].some(({ following }) => !following);
+    if (lags || book.size(channel.endpoint.id) > channel.gate.concurrency()) channel.gate.beginRamp();
+  }
+
   function tend(channel: Channel) {
     channel.gate.adjust();
+    if (!channel.begun && lanes.size > 0) begin(channel);
     if (channel.gate.isRecovering()) heal(channel);
     if (channel.gate.isOpen()) void options.probing.check(channel);
     const rests = channel.gate.mustLag();

@@ -27,6 +27,8 @@ export type Channel = {
   enabled: boolean;
   /** Deleted: what is still under way for it is logged, and never tried again. */
   gone: boolean;
+  /** What it is owed from before it was opened is known: see `begin` in `attendance.ts`. Nothing is sent before. */
+  begun: boolean;
   /** Reading waits for room in its queue. */
   blocking: boolean;
   /** Too much is parked for it. */
@@ -125,6 +127,7 @@ export function createChannels(options: {
       endpoint,
       enabled: endpoint.enabled,
       gone: false,
+      begun: false,
       blocking: false,
       crowded: false,
       sends: false,

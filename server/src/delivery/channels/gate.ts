@@ -26,7 +26,7 @@ export type Gate = {
   isFailing(): boolean;
   /** A drain that began slowly has not come to its full pace. */
   isRamping(): boolean;
-  /** It is enabled after a time in which events were kept: the drain begins slowly. */
+  /** It was given nothing for a time in which events were kept: the drain begins slowly. */
   beginRamp(): void;
   started(): void;
   finished(answer: PaceAnswer, latencyMs: number): void;
@@ -71,7 +71,7 @@ export function createGate(options: {
 
   return {
     maySend() {
-      if (!channel().enabled) return false;
+      if (!channel().enabled || !channel().begun) return false;
       const { circuit, pause } = fitness.health;
       if (circuit.state === 'closed' && pause === null) {
         follow();

@@ -160,6 +160,13 @@ suite('the ramp after an outage', () => {
     assert.equal(pace.concurrency, 64);
   });
 
+  test('is not cut short by lanes that come', () => {
+    const pace = createPace(settings(16, null, 1));
+    pace.beginRamp(0);
+    pace.configure(settings(16, null, 64), 0);
+    assert.deepEqual([pace.concurrency, pace.ratePerS], [1, RAMP_START_PER_S]);
+  });
+
   test('does not grow without a success, and falls back on failures', () => {
     const pace = createPace(settings(16));
     pace.beginRamp(0);

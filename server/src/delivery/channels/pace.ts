@@ -161,7 +161,7 @@ export function createPace(initial: PaceSettings): Pace {
       fill(now);
       const share = shareOfConcurrency(next);
       // A larger share is used at once by an endpoint that was held back by nothing else.
-      limit = limit >= shareOfConcurrency(settings) ? share : Math.min(limit, share);
+      limit = ramp === null && limit >= shareOfConcurrency(settings) ? share : Math.min(limit, share);
       settings = next;
       tokens = Math.min(tokens, capacity(ratePerS()));
       filledAt = now;
