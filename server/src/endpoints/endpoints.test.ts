@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
-import { certificate, privateKey } from '../../test/support/certificates.ts';
+import { type Issued, makeAuthority } from '../../test/support/certificate-authority.ts';
 import { eachEngine } from '../../test/support/engines.ts';
 import { appendTestEvent } from '../events/append.ts';
 import { LANES, laneOf } from '../events/log.ts';
@@ -24,6 +24,9 @@ import { DEFAULT_SETTINGS, type EndpointSettings } from './settings.ts';
 const POLICY = { allowLoopback: false, allowedRanges: [] };
 const FIELDS = { name: 'main', url: 'https://example.com/hooks', events: ['item.refreshed', 'item.created'] };
 const APPLICATION = 'app_one';
+/** The clock of these tests has only begun. */
+const LONG_VALID = { from: '1960-01-01' };
+const clientOf = ({ pem, key }: Issued) => ({ certificate: pem, key });
 
 async function world(storage: Storage) {
   const key = deriveWrappingKey('the wrapping key of a test, with characters enough');
@@ -135,7 +138,7 @@ eachEngine('endpoints', (openStorage) => {
       retryDelaysMs: [1_000, 60_000],
       silentAfterMs: 7_200_000,
       customHeaders: [['X-Api-Key', 'the key of the gateway']],
-      clientCertificate: { certificate: certificate('client'), key: privateKey('client') },
+      clientCertificate: clientOf(makeAuthority('pontage client', LONG_VALID)),
       encryption: { key: jwk, alg: 'ECDH-ES+A256KW', enc: 'A256GCM' },
     };
     const created = await createEndpoint(at(1), APPLICATION, { ...FIELDS, ...settings }, POLICY);
@@ -164,7 +167,7 @@ eachEngine('endpoints', (openStorage) => {
     const { endpoint } = await create();
     const refused = await updateEndpoint(at(2), endpoint.id, { name: 'other', deadlineMs: 5 }, POLICY);
     assert.ok(refused.outcome === 'invalid' && refused.field === 'deadlineMs');
-    const clientCertificate = { certificate: certificate('client'), key: privateKey('client') };
+    const clientCertificate = clientOf(makeAuthority('client', LONG_VALID));
     const plain = await createEndpoint(at(2), APPLICATION, { ...FIELDS, url: 'http://example.com/', clientCertificate }, POLICY);
     assert.ok(plain.outcome === 'invalid' && plain.field === 'clientCertificate');
     assert.deepEqual(await findEndpoint(storage, endpoint.id), endpoint);
@@ -172,7 +175,7 @@ eachEngine('endpoints', (openStorage) => {
 
   test('a client certificate and a URL without TLS do not come together, whichever comes first', async (t) => {
     const { storage, at } = await open(t);
-    const clientCertificate = { certificate: certificate('client'), key: privateKey('client') };
+    const clientCertificate = clientOf(makeAuthority('client', LONG_VALID));
     const created = await createEndpoint(at(1), APPLICATION, { ...FIELDS, clientCertificate }, POLICY);
     assert.ok(created.outcome === 'created');
     const { id } = created.endpoint;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { suite, test } from 'node:test';
+import { type Issued, type IssueFields, makeAuthority } from '../../test/support/certificate-authority.ts';
 import { certificate, privateKey } from '../../test/support/certificates.ts';
 import { DAY_MS, SECOND_MS } from '../base/clock.ts';
 import { certificateFault, summarize } from './certificate.ts';
@@ -130,6 +131,51 @@ suite('client certificates', () => {
       privateKeyEncoding: { type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'secret' },
     });
     assert.match(certificateFault({ ...valid, key: locked.privateKey }, NOW)!, /passphrase/);
+  });
+
+  test('come with a chain in which each one was issued by the next', () => {
+    const root = makeAuthority('root');
+    const middle = root.issue('middle');
+    const leaf = middle.issue('leaf');
+    const stranger = makeAuthority('stranger').issue('middle');
+    const fault = (...chain: readonly { pem: string }[]) =>
+      certificateFault({ certificate: chain.map(({ pem }) => pem).join('some words\n'), key: leaf.key }, NOW);
+    for (const chain of [[leaf], [leaf, middle], [leaf, middle, root]]) assert.equal(fault(...chain), null);
+    const refused: [readonly { pem: string }[], RegExp][] = [
+      [[leaf, root], /^The second certificate of the chain did not issue the first \(CN=leaf\): it was issued by CN=middle\.$/],
+      [[leaf, root, middle], /^The second .* did not issue the first \(CN=leaf\): the third did, and must follow it\.$/],
+      [[leaf, stranger], /^The second .* did not issue the first \(CN=leaf\): it was issued by CN=middle\.$/],
+      [[leaf, middle, stranger], /^The third .* did not issue the second \(CN=middle\): it was issued by CN=root\.$/],
+      [[middle, leaf], /^The key belongs to the second certificate of the chain: that one must come first/],
+      [[leaf, leaf], /^The second certificate of the chain is the same as the first: give each one once\.$/],
+      [[leaf, middle, { pem: middle.pem.replace('\nM', '\nZ') }], /^The third certificate of the chain cannot be read/],
+      [[leaf, { pem: middle.pem.slice(0, 200) }], /^The client certificate is cut short/],
+      [[leaf, { pem: leaf.key }], /^The client certificate's file has a block PRIVATE KEY: give PEM certificates alone/],
+      [[leaf, ...Array(10).fill(middle)], /a chain of 11: give at most 10, leaf first/],
+    ];
+    for (const [chain, sentence] of refused) assert.match(fault(...chain) ?? 'accepted', sentence);
+  });
+
+  test('are valid now, the whole chain', () => {
+    const root = makeAuthority('root');
+    const fault = (middle: Issued, fields: IssueFields = {}) => {
+      const leaf = middle.issue('leaf', fields);
+      return certificateFault({ certificate: leaf.pem + middle.pem + root.pem, key: leaf.key }, NOW);
+    };
+    const [day, later] = ['2026-05-31', '2026-06-02'];
+    assert.match(fault(root.issue('middle', { to: day }))!, /^The second certificate of the chain \(CN=middle\) expired on 2026-05-31: /);
+    assert.match(fault(root.issue('middle', { from: later }))!, /\(CN=middle\) is not valid before 2026-06-02T00:00:00\.000Z: /);
+    assert.match(fault(root.issue('middle'), { to: day })!, /^The client certificate expired on 2026-05-31: /);
+    assert.match(fault(root.issue('middle'), { from: later })!, /^The client certificate is not valid before 2026-06-02T00:00:00\.000Z: /);
+    assert.equal(fault(root.issue('middle')), null);
+  });
+
+  test('are strong enough for TLS', () => {
+    const short = generateKeyPairSync('rsa', { modulusLength: 1_024 });
+    const weak = makeAuthority('root').issue('leaf', { keys: short });
+    assert.match(certificateFault({ certificate: weak.pem, key: weak.key }, NOW)!, /cannot be used for TLS: ee key too small\.$/);
+    const strong = makeAuthority('root', { keys: generateKeyPairSync('rsa', { modulusLength: 2_048 }) });
+    assert.equal(certificateFault({ certificate: strong.pem, key: strong.key }, NOW), null);
   });
 
   test('show their subject, their end and their fingerprint', () => {

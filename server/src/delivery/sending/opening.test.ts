@@ -6,6 +6,7 @@ import { createServer as createHttpsServer, type ServerOptions } from 'node:http
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { suite, type TestContext, test } from 'node:test';
 import { getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls';
+import { makeAuthority } from '../../../test/support/certificate-authority.ts';
 import { certificate, privateKey } from '../../../test/support/certificates.ts';
 import type { AddressPolicy } from '../../endpoints/addresses.ts';
 import { TARGET_REFUSED } from '../../endpoints/guard.ts';
@@ -181,6 +182,21 @@ suite('TLS', () => {
     // Node as a receiver closes the connection without a word.
     assert.equal(without.failure?.class, 'connection');
     assert.equal(receiver.seen.length, 1);
+  });
+
+  test('shows the chain of a client certificate to receivers that know its root alone', async (t) => {
+    const root = makeAuthority('root');
+    const middle = root.issue('middle');
+    const leaf = middle.issue('leaf');
+    const receiver = await startSecure(t, { cert: certificate('valid'), ca: root.pem, requestCert: true });
+    const chain = { certificate: leaf.pem + middle.pem, key: leaf.key };
+    assert.equal((await send(t, receiver, 'receiver.test', { clientCertificate: chain })).failure, null);
+    const alone = { certificate: leaf.pem, key: leaf.key };
+    assert.notEqual((await send(t, receiver, 'receiver.test', { clientCertificate: alone })).failure, null);
+    assert.deepEqual(
+      receiver.seen.map(({ client }) => client),
+      ['leaf'],
+    );
   });
 });
 

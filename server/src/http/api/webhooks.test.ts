@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { certificate, privateKey } from '../../../test/support/certificates.ts';
+import { makeAuthority } from '../../../test/support/certificate-authority.ts';
 import { parseEventId, readEvents } from '../../events/log.ts';
 import { sql } from '../../storage/sql.ts';
 import { addAttempts, addEvents, refused, START, stories, type Tenant } from './harness.ts';
@@ -121,7 +121,8 @@ stories('webhooks over the management API', (story) => {
 
   story('a client certificate keeps its URL at https, also when only the URL is changed', async (house) => {
     const app = await house.application();
-    const pem = { certificate: certificate('client'), key: privateKey('client') };
+    const { pem: own, key } = makeAuthority('client');
+    const pem = { certificate: own, key };
     const { id } = await create(app, { url: URL, client_certificate: pem });
     const plain = { url: 'http://example.com/hooks' };
     const message = await refused(await app.send('PATCH', `/api/v1/webhooks/${id}`, plain), 400, 'bad_request');
