@@ -8,7 +8,7 @@ import type { Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Vault } from '../vault/vault.ts';
 import { announce } from './channels/announce.ts';
-import { answerOf, isBrokenOff, parkAfter } from './channels/answers.ts';
+import { answerOf, isBrokenOff, isOwnAttempt, parkAfter } from './channels/answers.ts';
 import { createAttendance } from './channels/attendance.ts';
 import { createBook } from './channels/book.ts';
 import { type Channel, createChannels, PARKED_MAX } from './channels/channels.ts';
@@ -197,7 +197,8 @@ export function startDelivery(options: DeliveryOptions): Delivery {
       const { health, raised, costsAttempt } = current
         ? circuits.observe(endpointId, answerOf(outcome), job.source === 'probe')
         : { health: circuits.of(endpointId).health, raised: [], costsAttempt: false };
-      const failed = { costsAttempt, health, delaysMs: channel.endpoint.retryDelaysMs, now: clock.now(), random };
+      const costs = costsAttempt || (current && isOwnAttempt(job, outcome, clock.now()));
+      const failed = { costsAttempt: costs, health, delaysMs: channel.endpoint.retryDelaysMs, now: clock.now(), random };
       const park = outcome.failure === null ? null : parkAfter(job, failed);
       if (job.replay) job.replay.settle(outcome, park);
       else recorder.record({ job, endpointId, outcome, park });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { eachEngine } from '../../test/support/engines.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { findEndpoint, updateEndpoint } from '../endpoints/endpoints.ts';
@@ -218,6 +218,96 @@ eachEngine('an endpoint that fails', (open) => {
       assert.deepEqual(taken.sort(), ['1', '1', '2', '3']);
     });
   }
+
+  /** Refuses the first event that it gets, for what it is. */
+  async function startRefusing(t: TestContext) {
+    const taken: string[] = [];
+    let refused: string | null = null;
+    const receiver = await startReceiver(t, (_, response, { id, body }) => {
+      refused ??= id;
+      if (id !== refused) taken.push(/"item_id":(\d+)/.exec(body)![1]!);
+      response.writeHead(id === refused ? 400 : 200).end();
+    });
+    return { receiver, taken };
+  }
+  const rests = ({ delivery }: Awaited<ReturnType<typeof startNode>>) => delivery.stats().underWay + delivery.stats().unflushed === 0;
+  const heads = ({ storage }: World) =>
+    storage.all<{ state: string; attempts: number }>(sql`select state, attempts from parked where state <> 'waiting' order by lane, seq`);
+
+  test('that refuses one event and has others of its item alone is found when that one has had its time', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const { receiver, taken } = await startRefusing(t);
+    const { endpoint } = await world.endpoint(receiver.url, ['item.created']);
+    await updateEndpoint(context(world), endpoint.id, { retryDelaysMs: [...range(9).map(() => SECOND_MS), 6 * HOUR_MS] }, POLICY);
+    const node = await startNode(world);
+    node.delivery.wake(await world.append([1, 1, 1]));
+    await until(node, async () => {
+      if (rests(node)) world.clock.advance(2 * SECOND_MS);
+      return (await health(world, endpoint.id))?.circuit === 'open' && rests(node);
+    });
+    const openedAt = world.clock.now();
+    const step = async () => {
+      world.clock.advance(15 * MINUTE_MS);
+      const before = receiver.received.length;
+      await until(node, () => receiver.received.length > before && rests(node));
+    };
+    while (world.clock.now() < openedAt + 5.5 * HOUR_MS) await step();
+    const ten = { state: 'retry', attempts: 10 };
+    assert.deepEqual({ ...(await heads(world))[0] }, ten, 'probes before its time cost nothing');
+    assert.ok(receiver.received.length > 30);
+    // Six hours, a probe that came a little early, and the next one, with the next event.
+    while (taken.length === 0) {
+      assert.ok(world.clock.now() <= openedAt + 6.5 * HOUR_MS, 'it stays dark');
+      await step();
+    }
+    await until(node, () => taken.length === 2 && rests(node));
+    const rows = await heads(world);
+    assert.deepEqual(
+      rows.map((row) => ({ ...row })),
+      [{ state: 'dead', attempts: 11 }],
+    );
+    await until(node, async () => (await health(world, endpoint.id))?.circuit === 'closed');
+    assert.deepEqual((await audit(world.storage, { from: 0 })).faults, []);
+  });
+
+  test('that cannot be reached keeps what it has from dying, also where it has one item alone', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const { endpoint } = await world.endpoint('http://127.0.0.1:9/', ['item.created']);
+    const node = await startNode(world);
+    node.delivery.wake(await world.append([1, 1]));
+    await until(node, async () => {
+      if (rests(node)) world.clock.advance(MINUTE_MS);
+      return (await health(world, endpoint.id))?.circuit === 'open' && rests(node);
+    });
+    const before = await heads(world);
+    for (const probes of range(20)) {
+      world.clock.advance(HOUR_MS);
+      await until(node, async () => (await health(world, endpoint.id))!.probes === probes && rests(node));
+    }
+    assert.deepEqual(await heads(world), before);
+  });
+
+  test('that refuses one event with many behind it is found by one of another item', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const { receiver, taken } = await startRefusing(t);
+    const { endpoint } = await world.endpoint(receiver.url, ['item.created']);
+    const node = await startNode(world);
+    const circuit = async () => (await health(world, endpoint.id))?.circuit;
+    node.delivery.wake(await world.append([1]));
+    await until(node, async () => {
+      if (rests(node)) world.clock.advance(DAY_MS);
+      return (await circuit()) === 'open' && rests(node);
+    });
+    node.delivery.wake(await world.append(range(40).map(() => 1)));
+    for (let probes = 1; (await circuit()) === 'open'; probes += 1) {
+      if (probes === 5) node.delivery.wake(await world.append([2]));
+      assert.ok(probes < 10, 'it stays dark');
+      const before = receiver.received.length;
+      world.clock.advance(15 * MINUTE_MS);
+      await until(node, () => receiver.received.length > before && rests(node));
+    }
+    assert.equal(taken[0], '2');
+  });
 
   test('that asks for a pause gets it, it costs no attempt, and every answer is in the log', async (t) => {
     const world = await createWorld(await open(t), t);

@@ -29,11 +29,20 @@ export function paceAnswerOf({ failure, status }: Outcome): PaceAnswer {
   return status === 429 ? 'throttled' : 'failure';
 }
 
+/**
+ * Nothing else is left to try, so whether the receiver is down or refuses this event cannot be told: the event's own schedule
+ * goes on, or one that is refused would keep a receiver that is well in the dark, and its item's other events with it.
+ */
+export function isOwnAttempt({ lastResortDueAt }: Job, outcome: Outcome, now: number): boolean {
+  return lastResortDueAt !== undefined && lastResortDueAt <= now && answerOf(outcome).kind === 'failure' && !isUnreached(outcome);
+}
+
 type Failed = { costsAttempt: boolean; health: Health; delaysMs: readonly number[] | null; now: number; random: () => number };
 
-/** After a failed attempt. What costs nothing is tried again as soon as the endpoint may be sent to. */
+/** After a failed attempt. What costs nothing is tried again as soon as the endpoint may be sent to, or when it was to be tried before. */
 export function parkAfter(job: Job, { costsAttempt, health, delaysMs, now, random }: Failed): Park {
-  if (!costsAttempt) return { state: 'retry', attempts: job.attempts, dueAt: Math.max(now, health.pause?.until ?? now) };
+  if (!costsAttempt)
+    return { state: 'retry', attempts: job.attempts, dueAt: Math.max(now, health.pause?.until ?? now, job.lastResortDueAt ?? now) };
   const attempts = job.attempts + 1;
   return { attempts, ...afterFailure(attempts, now, random(), delaysMs ?? undefined) };
 }

@@ -14,3 +14,13 @@ test('erased items leave the book, so that what was theirs keeps no endpoint fro
   book.forgetLane(3);
   assert.equal(book.size('wh_one'), 0);
 });
+
+test('heads are items, and one by one what has no item', () => {
+  const book = createBook();
+  const row = (lane: number, itemId: number | null, seq: number, endpointId = 'wh_one') => ({ lane, endpointId, itemId, seq });
+  for (const one of [row(3, 7, 1), row(3, 7, 2), row(4, 8, 3), row(5, null, 4), row(5, null, 5), row(5, 9, 6, 'wh_two')]) book.add(one);
+  assert.deepEqual([book.heads('wh_one'), book.heads('wh_two'), book.heads('wh_three')], [4, 1, 0]);
+  book.remove(row(3, 7, 1));
+  book.remove(row(5, null, 4));
+  assert.equal(book.heads('wh_one'), 3);
+});

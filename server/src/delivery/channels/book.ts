@@ -17,6 +17,8 @@ export type Book = {
   has(row: BookRow): boolean;
   /** Of the endpoint in the lane, up to a seq. */
   upTo(lane: number, endpointId: string, seq: number): BookRow[];
+  /** Items of the endpoint that have something here; what has no item counts one by one. */
+  heads(endpointId: string): number;
   /** Of the endpoint, in all lanes that are here. */
   size(endpointId: string): number;
   forgetLane(lane: number): void;
@@ -85,6 +87,14 @@ export function createBook(): Book {
         for (const seq of seqs) if (seq <= through) rows.push({ lane, endpointId, itemId, seq });
       }
       return rows;
+    },
+    heads(endpointId) {
+      let count = 0;
+      for (const endpoints of lanes.values()) {
+        const items = endpoints.get(endpointId);
+        if (items) count += items.has(NO_ITEM) ? items.size - 1 + items.get(NO_ITEM)!.length : items.size;
+      }
+      return count;
     },
     size: (endpointId) => sizes.get(endpointId) ?? 0,
     forgetLane(lane) {

@@ -1,15 +1,15 @@
 /**
  * While a circuit is open, one request now and then finds out whether the receiver is back: with the parked event that was
  * sent least often, or with the next one at the endpoint's position. No probe is like the one before where there is another
- * event: one that this receiver refuses for what it is would keep a receiver that is well in the dark, for ever, as a probe
- * costs no attempt.
+ * event: one that this receiver refuses for what it is would keep a receiver that is well in the dark, as a probe costs no
+ * attempt. Where there is no other, its failure is the event's own attempt once that is due.
  */
 import type { Clock } from '../../base/clock.ts';
 import { type LoggedEvent, readEvents } from '../../events/log.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { isWanted } from '../lanes/lagging.ts';
 import type { Job, Lag, Lane } from '../lanes/lane.ts';
-import { type ParkedRow, readLeastSent, readStretch } from '../lanes/reader.ts';
+import { type ParkedRow, type RunnableRow, readLeastSent, readStretch } from '../lanes/reader.ts';
 import type { Recorder } from '../settling/recorder.ts';
 import type { Settler } from '../settling/settler.ts';
 import type { Book } from './book.ts';
@@ -21,7 +21,7 @@ import { claimProbe } from './health.ts';
 /** Events read at once in search of one that the endpoint wants, and reads for one probe; the next one goes on from there. */
 const READ_LIMIT = 100;
 const READS_MAX = 5;
-/** Parked events that probes take turns with: with fewer, they park another. An outage of days must not park more and more. */
+/** Parked events that probes can take turns with: with fewer, they park another. An outage of days must not park more and more. */
 const VARIETY = 10;
 
 export type Probing = {
@@ -65,8 +65,10 @@ export function createProbing(options: {
     const { id } = channel.endpoint;
     let row = await readLeastSent(storage, id, owned());
     // A node that has nothing to send leaves the probe to the others; an endpoint without events is not probed.
-    if ((!row || wantsAnother(channel, row)) && (await parkNext(channel))) row = await readLeastSent(storage, id, owned());
+    const another = !row || wantsAnother(channel, row) ? await parkNext(channel) : 'unknown';
+    if (another === 'parked') row = await readLeastSent(storage, id, owned());
     if (!row) return;
+    const isLast = another === 'none' && turns(channel) === 1;
     const [event] = await readEvents(storage, row.lane, [row.seq]);
     const lane = lanes.get(row.lane);
     const key = `${row.lane}/${row.seq}`;
@@ -75,14 +77,17 @@ export function createProbing(options: {
     if (!event || event.erased || options.isWithdrawn(event)) return options.recorder.drop(jobOf(lane, event ?? missing(row), row), id);
     const claimed = isDue(channel) && (await circuits.claimProbe(id).catch(() => false));
     const may = claimed && !lane.lost && lane.leavingSince === null && channel.enabled && !channel.gone && channel.queue.underWay === 0;
-    if (may && options.maySend()) channel.queue.probe(jobOf(lane, event, row));
+    if (may && options.maySend()) channel.queue.probe({ ...jobOf(lane, event, row), ...(isLast ? { lastResortDueAt: row.due_at } : {}) });
     else channel.claims.delete(key);
   }
 
   /** All that is parked was sent before, and may be what the receiver refuses: it tries one that it has not seen. */
-  function wantsAnother({ endpoint: { id } }: Channel, { sent }: ParkedRow): boolean {
-    return sent > 0 && options.book.size(id) < VARIETY && circuits.of(id).health.circuit.state === 'open';
+  function wantsAnother(channel: Channel, { sent }: RunnableRow): boolean {
+    return sent > 0 && turns(channel) < VARIETY && circuits.of(channel.endpoint.id).health.circuit.state === 'open';
   }
+
+  /** Parked events that can be tried: what waits behind another cannot. */
+  const turns = ({ endpoint: { id, ordering } }: Channel) => (ordering === 'item' ? options.book.heads(id) : options.book.size(id));
 
   const owned = () => [...lanes.values()].filter(({ leavingSince }) => leavingSince === null).map(({ number }) => number);
 
@@ -90,30 +95,36 @@ export function createProbing(options: {
     return { lane, event, source: 'probe', attempts, sent, parked: true, lag: null, queuedAt: options.monotonicMs() };
   }
 
-  /** Whether there was one that may be sent. */
-  async function parkNext(channel: Channel): Promise<boolean> {
+  /** Lanes have their turns: one can be full of what waits behind a single event. */
+  async function parkNext(channel: Channel): Promise<'parked' | 'none' | 'unknown'> {
+    const mayHave = (lag: Lag) => !lag.following && !lag.lane.lost && lag.lane.leavingSince === null && lag.read < lag.lane.handed;
     let reads = 0;
-    for (const lag of [...channel.lags.values()]) {
-      while (!lag.following && !lag.reading && !lag.lane.lost && lag.lane.leavingSince === null && lag.read < lag.lane.handed) {
-        if (reads === READS_MAX) return false;
+    for (;;) {
+      const lags = [...channel.lags.values()].filter(mayHave);
+      if (lags.length === 0) return 'none';
+      for (const lag of lags) {
+        if (lag.reading || reads === READS_MAX) return 'unknown';
+        if (!mayHave(lag)) continue;
         reads += 1;
         const event = await readNext(channel, lag);
-        if (!event) continue;
-        const source = event.endpointId === null ? 'live' : 'test';
-        const queuedAt = options.monotonicMs();
-        const job: Job = { lane: lag.lane, event, source, attempts: 0, sent: 0, parked: false, lag, queuedAt };
-        const endpointId = channel.endpoint.id;
-        if (isBehindAnother(channel, event)) {
-          options.recorder.wait(job, endpointId);
-          continue;
+        if (event && park(channel, lag, event)) {
+          await options.settler.flush();
+          return 'parked';
         }
-        const park = { state: 'retry', attempts: 0, dueAt: clock.now() } as const;
-        options.recorder.record({ job, endpointId, outcome: null, park });
-        await options.settler.flush();
-        return true;
       }
     }
-    return false;
+  }
+
+  /** Whether it may be sent. */
+  function park(channel: Channel, lag: Lag, event: LoggedEvent): boolean {
+    const source = event.endpointId === null ? 'live' : 'test';
+    const queuedAt = options.monotonicMs();
+    const job: Job = { lane: lag.lane, event, source, attempts: 0, sent: 0, parked: false, lag, queuedAt };
+    const endpointId = channel.endpoint.id;
+    const mayBeSent = !isBehindAnother(channel, event);
+    if (!mayBeSent) options.recorder.wait(job, endpointId);
+    else options.recorder.record({ job, endpointId, outcome: null, park: { state: 'retry', attempts: 0, dueAt: clock.now() } });
+    return mayBeSent;
   }
 
   /** An older one of its item is parked, and order is kept. */

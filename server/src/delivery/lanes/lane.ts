@@ -98,6 +98,8 @@ export type Job = {
   lag: Lag | null;
   /** Monotonic milliseconds. */
   readonly queuedAt: number;
+  /** Of a probe where nothing else is left to try: when its own next attempt is due. */
+  readonly lastResortDueAt?: number;
   /** Of a replay: it alone deals with what comes of it, and no other delivery waits for it. */
   readonly replay?: Ticket;
 };

@@ -118,6 +118,7 @@ export async function readOpen(reader: Reader, lane: number): Promise<OpenRow[]>
 }
 
 export type ParkedRow = { endpoint_id: string; lane: number; seq: number; item_id: number | null; attempts: number; sent: number };
+export type RunnableRow = ParkedRow & { due_at: number };
 
 /** Due at `now` (epoch ms) in these lanes, oldest first, without the endpoints that cannot take more. */
 export async function readDue(
@@ -137,9 +138,9 @@ export async function readDue(
 }
 
 /** The parked delivery of an endpoint in these lanes that may be sent and was sent least often, whenever it is due; of equals the oldest. */
-export async function readLeastSent(reader: Reader, endpointId: string, lanes: readonly number[]): Promise<ParkedRow | undefined> {
-  return reader.first<ParkedRow>(
-    sql`select endpoint_id, lane, seq, item_id, attempts, sent from parked
+export async function readLeastSent(reader: Reader, endpointId: string, lanes: readonly number[]): Promise<RunnableRow | undefined> {
+  return reader.first<RunnableRow>(
+    sql`select endpoint_id, lane, seq, item_id, attempts, sent, due_at from parked
         where endpoint_id = ${endpointId} and state in ('retry', 'waiting') and due_at is not null and replay_id = '' and lane in ${sqlList(lanes)}
         order by sent, parked_at, lane, seq limit 1`,
   );
