@@ -1,7 +1,7 @@
 /**
  * Erasure, its first step: an item or a user goes with everything that is theirs, in one transaction that destroys the
  * data keys first, so that what a backup still holds cannot be read. A running refresh is fenced because its row is gone.
- * What is left of them in the log, the attempts and at the bank follows in `scrub.ts`, and the receipt stands in `erasures`.
+ * Of an item with many rows most have gone before (`thinning.ts`). What is left of them in the log, the attempts and at the bank follows in `scrub.ts`, and the receipt stands in `erasures`.
  */
 import { randomId } from '../base/random.ts';
 import { eraseCounts, raiseErasures } from '../events/erase.ts';
@@ -9,9 +9,10 @@ import { laneOf } from '../events/log.ts';
 import { sql, sqlList } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
 import type { Vault } from '../vault/vault.ts';
+import { findBrokenOff, isLarge, type ThinningServices, thinOut } from './thinning.ts';
 
 type Keys = Pick<Vault, 'destroyKey'>;
-type Services = { storage: Storage; vault: Keys; now: number };
+type Services = ThinningServices;
 
 /**
  * An item on its way out: how far its lane has been gone through, up to the head at its erasure. It is gone through twice,
@@ -41,7 +42,9 @@ export type Erasure = {
 const NOTHING: Counts = { items: 0, accounts: 0, transactions: 0, refreshes: 0, events: 0, attempts: 0 };
 
 /** Answers the id of the receipt; null where there is no such item. */
-export async function eraseItem({ storage, vault, now }: Services, itemId: number): Promise<string | null> {
+export async function eraseItem(services: Services, itemId: number): Promise<string | null> {
+  const { storage, vault, now } = services;
+  if (await isLarge(storage, itemId)) await thinOut(services, itemId);
   return storage.transaction(async (tx) => {
     const erased = await eraseItemRows(tx, storage, vault, itemId);
     return erased && record(tx, 'item', erased.applicationId, [erased], now);
@@ -49,7 +52,9 @@ export async function eraseItem({ storage, vault, now }: Services, itemId: numbe
 }
 
 /** Answers the id of the receipt; null where there is no such user. */
-export async function eraseUser({ storage, vault, now }: Services, userUuid: string): Promise<string | null> {
+export async function eraseUser(services: Services, userUuid: string): Promise<string | null> {
+  const { storage, vault, now } = services;
+  await thinOutUser(services, userUuid);
   return storage.transaction(async (tx) => {
     const erased = await eraseItemsOf(tx, storage, vault, userUuid);
     const user = await tx.first<{ application_id: string }>(
@@ -65,18 +70,40 @@ export async function eraseUser({ storage, vault, now }: Services, userUuid: str
   });
 }
 
+/** The user is marked before the first item is: whoever goes on with this erases all of them. */
+async function thinOutUser(services: Services, userUuid: string): Promise<void> {
+  const { storage, now } = services;
+  for (const { id } of await itemsOf(storage, userUuid)) {
+    if (!(await isLarge(storage, id))) continue;
+    await storage.alone.run(sql`update users set erasing_at = ${now} where uuid = ${userUuid}`);
+    await thinOut(services, id);
+  }
+}
+
+/** Ends what a process that died had begun; answers how many users and items that were. */
+export async function resumeErasures(services: Services): Promise<number> {
+  const { users, items } = await findBrokenOff(services.storage, services.now);
+  for (const uuid of users) await eraseUser(services, uuid);
+  for (const id of items) await eraseItem(services, id);
+  return users.length + items.length;
+}
+
+function itemsOf(reader: Reader, userUuid: string): Promise<{ id: number }[]> {
+  return reader.all<{ id: number }>(sql`select id from items where user_uuid = ${userUuid} order by id`);
+}
+
 type ErasedItem = { applicationId: string; itemId: number; bankId: number; counts: Counts };
 
 /** Locks refreshes, then the item: the order in which a refresh takes them. */
 async function eraseItemRows(tx: Writer, locks: Pick<Storage, 'forUpdate'>, vault: Keys, itemId: number): Promise<ErasedItem | null> {
   await tx.all(sql`select id from refreshes where item_id = ${itemId} order by id${locks.forUpdate}`);
-  const item = await tx.first<{ data_key_id: string; application_id: string; bank_id: number }>(
-    sql`select data_key_id, application_id, bank_id from items where id = ${itemId}${locks.forUpdate}`,
+  const item = await tx.first<{ data_key_id: string; application_id: string; bank_id: number; erased_rows: number }>(
+    sql`select data_key_id, application_id, bank_id, erased_rows from items where id = ${itemId}${locks.forUpdate}`,
   );
   if (!item) return null;
   await vault.destroyKey(tx, item.data_key_id);
   const accounts = (await tx.all<{ id: number }>(sql`select id from accounts where item_id = ${itemId} order by id`)).map(({ id }) => id);
-  let transactions = 0;
+  let transactions = item.erased_rows;
   for (const id of accounts) transactions += await tx.run(sql`delete from transactions where account_id = ${id}`);
   await tx.run(sql`delete from accounts where id in ${sqlList(accounts)}`);
   const refreshes = await tx.run(sql`delete from refreshes where item_id = ${itemId}`);
@@ -90,7 +117,7 @@ async function eraseItemRows(tx: Writer, locks: Pick<Storage, 'forUpdate'>, vaul
 }
 
 async function eraseItemsOf(tx: Writer, locks: Pick<Storage, 'forUpdate'>, vault: Keys, userUuid: string): Promise<ErasedItem[]> {
-  const items = await tx.all<{ id: number }>(sql`select id from items where user_uuid = ${userUuid} order by id`);
+  const items = await itemsOf(tx, userUuid);
   const erased: ErasedItem[] = [];
   for (const { id } of items) {
     const item = await eraseItemRows(tx, locks, vault, id);

@@ -8,8 +8,10 @@ import { eraseExpiredCredentials } from '../items/items.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { Vault } from '../vault/vault.ts';
 import { deleteInBatches, type Turns } from './batches.ts';
 import { forgetDeletedEndpoints } from './deleted-endpoints.ts';
+import { resumeErasures } from './erasure.ts';
 import { forgetHours, forgetRefreshes, forgetReplays } from './history.ts';
 import { type RetentionServices, retireOldest } from './retention.ts';
 import { keepSegments } from './segments.ts';
@@ -33,7 +35,7 @@ export type Upkeep = { stop(): Promise<void> };
 type UpkeepServices = { storage: Storage; clock: Clock; log: Log };
 type LogServices = UpkeepServices & Pick<RetentionServices, 'retentionDays' | 'auditSegment'>;
 
-export function startUpkeep(services: LogServices & { historyDays: number }): Upkeep {
+export function startUpkeep(services: LogServices & { historyDays: number; vault: Pick<Vault, 'destroyKey'> }): Upkeep {
   let stopped = false;
   const every = (pauseMs: number, name: string, step: () => Promise<void>, afterMs = 0) => {
     let begun = afterMs === 0;
@@ -66,10 +68,15 @@ export function startUpkeep(services: LogServices & { historyDays: number }): Up
     const deliveries = await forgetDeletedEndpoints({ ...services, ...turns });
     if (deliveries > 0) services.log.info({ deliveries }, 'what waited for deleted webhooks was taken away');
   };
+  const goOnErasing = async () => {
+    const resumed = await resumeErasures({ ...services, now: services.clock.now() });
+    if (resumed > 0) services.log.info({ resumed }, 'erasures that were broken off have been ended');
+  };
   // Apart: what retention deletes may take minutes, and the rest must not wait for it.
   const loops = [
     every(PAUSE_MS, 'upkeep', () => tidy({ ...services, ...turns })),
     seldom('deleted webhooks', forgetDeleted),
+    seldom('broken off erasures', goOnErasing),
     seldom(
       'retention',
       byAge((time) => keepLog({ ...services, ...turns }, time)),
