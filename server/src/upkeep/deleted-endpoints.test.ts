@@ -78,6 +78,21 @@ eachEngine('what a deleted webhook leaves', (open) => {
     assert.equal(await forgetDeletedEndpoints({ storage, ...TURNS }), 0);
   });
 
+  test('goes once where several nodes are at it', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const { storage } = world;
+    const gone = (await world.endpoint('http://127.0.0.1:1/')).endpoint;
+    await world.append(Array.from({ length: EVENTS }, (_, index) => index % 7));
+    await parkAll(world, await everything(storage), gone.id, 'dead');
+    await deleteEndpoint({ storage, vault: world.vault, now: world.clock.now() }, gone.id);
+    const deleted = await Promise.all([1, 2, 3].map(() => forgetDeletedEndpoints({ storage, ...TURNS })));
+    assert.equal(
+      deleted.reduce((sum, rows) => sum + rows, 0),
+      EVENTS,
+    );
+    assert.equal(await parkedFor(world, gone.id), 0);
+  });
+
   test('is left alone by a server that begins, and holds up nobody else', async (t) => {
     const world = await createWorld(await open(t), t);
     const { storage } = world;

@@ -5,11 +5,11 @@
 import { DAY_MS, HOUR_MS } from '../base/clock.ts';
 import { appendOperationalEvents } from '../events/append.ts';
 import type { OperationalDraft } from '../events/catalogue.ts';
-import { LANES, laneOf } from '../events/log.ts';
+import { laneOf } from '../events/log.ts';
 import { readSegments, type Segment } from '../events/segments.ts';
-import { sql, sqlList } from '../storage/sql.ts';
+import { type Sql, sql, sqlList } from '../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../storage/storage.ts';
-import { deleteInBatches, type Turns } from './batches.ts';
+import { deleteInBatches, ROWS_PER_DELETE, type Turns } from './batches.ts';
 import { dropPartitions } from './partitions.ts';
 import type { Moment } from './steadiness.ts';
 
@@ -68,11 +68,8 @@ export async function retireOldest(services: RetentionServices, { now, believed 
   if (storage.engine === 'postgres') {
     if (!(await dropPartitions(storage, segment))) return { outcome: 'locked' };
   } else if (!(await deleteRows(services, next.starts))) return { outcome: 'stopped' };
-  if (!(await deleteParked(services, next.starts))) return { outcome: 'stopped' };
-  await storage.transaction(async (tx) => {
-    for (const [lane, end] of next.starts.entries()) await tx.run(sql`delete from skipped where lane = ${lane} and through_seq <= ${end}`);
-    await tx.run(sql`delete from segments where segment = ${segment}`);
-  });
+  if (!(await deleteTraces(services, next.starts))) return { outcome: 'stopped' };
+  await storage.transaction((tx) => tx.run(sql`delete from segments where segment = ${segment}`));
   return { outcome: 'retired', segment, expired, unbalanced };
 }
 
@@ -198,30 +195,34 @@ function expiredDraft({ id, name, url }: Named, hours: readonly HourCounts[]): O
 }
 
 /** SQLite, which has no partitions to drop. */
-async function deleteRows({ storage, ...turns }: RetentionServices, ends: readonly number[]): Promise<boolean> {
-  for (let lane = 0; lane < LANES; lane += 1) {
-    const end = ends[lane]!;
-    const batches = [
-      (limit: number) =>
-        sql`delete from attempts where rowid in (select rowid from attempts where lane = ${lane} and seq <= ${end} limit ${limit})`,
-      (limit: number) =>
-        sql`delete from events where rowid in (select rowid from events where lane = ${lane} and seq <= ${end} limit ${limit})`,
-    ];
-    for (const batch of batches) {
-      const { ended } = await deleteInBatches((limit) => storage.transaction((tx) => tx.run(batch(limit))), turns);
-      if (!ended) return false;
-    }
-  }
-  return true;
+function deleteRows(services: RetentionServices, ends: readonly number[]): Promise<boolean> {
+  return deleteLanes(services, ends, (lane, end, limit) => [
+    sql`delete from attempts where rowid in (select rowid from attempts where lane = ${lane} and seq <= ${end} limit ${limit})`,
+    sql`delete from events where rowid in (select rowid from events where lane = ${lane} and seq <= ${end} limit ${limit})`,
+  ]);
 }
 
-/** Deliveries that died: without their event they cannot be sent again. */
-async function deleteParked({ storage, ...turns }: RetentionServices, ends: readonly number[]): Promise<boolean> {
+/** Deliveries that died, without their event they cannot be sent again; and the ranges that tell why others were not sent. */
+function deleteTraces(services: RetentionServices, ends: readonly number[]): Promise<boolean> {
+  return deleteLanes(services, ends, (lane, end, limit) => [
+    sql`delete from parked where (endpoint_id, lane, seq, replay_id) in (
+          select endpoint_id, lane, seq, replay_id from parked where lane = ${lane} and seq <= ${end} limit ${limit})`,
+    sql`delete from skipped where (endpoint_id, lane, after_seq) in (
+          select endpoint_id, lane, after_seq from skipped where lane = ${lane} and through_seq <= ${end} limit ${limit})`,
+  ]);
+}
+
+/** Lane by lane, up to these seqs; `batches` are made for so many rows. False when it was stopped before. */
+async function deleteLanes(
+  { storage, ...turns }: RetentionServices,
+  ends: readonly number[],
+  batches: (lane: number, end: number, limit: number) => readonly Sql[],
+): Promise<boolean> {
   for (const [lane, end] of ends.entries()) {
-    const batch = (limit: number) => sql`delete from parked where (endpoint_id, lane, seq, replay_id) in (
-        select endpoint_id, lane, seq, replay_id from parked where lane = ${lane} and seq <= ${end} limit ${limit})`;
-    const { ended } = await deleteInBatches((limit) => storage.transaction((tx) => tx.run(batch(limit))), turns);
-    if (!ended) return false;
+    for (const batch of batches(lane, end, ROWS_PER_DELETE)) {
+      const { ended } = await deleteInBatches(() => storage.transaction((tx) => tx.run(batch)), turns);
+      if (!ended) return false;
+    }
   }
   return true;
 }
