@@ -1,4 +1,4 @@
-/** Connect in a real Chromium: by keyboard alone, on the smallest phone, without JavaScript, and with files. */
+/** Pages in a real Chromium: Connect by keyboard alone, on the smallest phone, without JavaScript, with files; the inbox. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -10,6 +10,7 @@ import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { createApplication } from '../../src/access/applications.ts';
 import { createConnectSession, type NewConnectSession } from '../../src/access/connect_sessions.ts';
 import { readConfig } from '../../src/config.ts';
+import { inbox } from '../../src/http/admin/views/inbox.ts';
 import { type RunningServer, startServer } from '../../src/server.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { launchBrowser } from '../support/browser.ts';
@@ -248,6 +249,24 @@ suite('Connect in a browser', { concurrency: true }, () => {
     await heading(page, 'You are connected');
     await inspectStill(page, 'files-success');
     assert.deepEqual(complaints, []);
+    await close();
+  });
+});
+
+suite('The inbox in a browser', () => {
+  test('fits the smallest phone, also with a raw webhook open', async () => {
+    const { page, close } = await open({ viewport: SMALLEST });
+    const type = 'item.refreshed';
+    const content = { item_id: 4000001, user_uuid: USER, status_code: 0, status_code_info: 'OK', full_refresh: false };
+    const headers = { 'bridgeapi-signature': `v1=${'E1'.repeat(32)}`, 'webhook-signature': `v1,${'a'.repeat(44)}` };
+    const body = JSON.stringify({ content, timestamp: 1, type });
+    const event = { id: 1, receivedAt: 1, verified: true, type, content, timestamp: 1, body, headers };
+    const html = inbox({ applicationName: 'Sandbox', clientId: 'f'.repeat(32), clockAt: 1, csrf: 'token', events: [event] });
+    await page.route('**/dashboard', (route) => route.fulfill({ contentType: 'text/html', body: String(html) }));
+    await page.goto(`${running.localUrl}/dashboard`);
+    await page.locator('summary').click();
+    await page.locator('pre').waitFor();
+    assert.equal(await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth'), 0);
     await close();
   });
 });

@@ -189,7 +189,7 @@ describe('the connector', () => {
       null,
     );
     assert.deepEqual(!read.ok && read.problems.map(({ fileName }) => fileName), ['b.csv', 'c.ofx']);
-    assert.equal(!read.ok && read.problems[1]?.sentence.fr, 'Le fichier « c.ofx » est vide.');
+    assert.equal(!read.ok && read.problems[1]?.sentence.fr, 'Le fichier «\u00a0c.ofx\u00a0» est vide.');
   });
 
   test('gives back what the upload says; only the first is the whole history, and it is recognised later', async () => {

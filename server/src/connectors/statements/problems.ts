@@ -27,7 +27,12 @@ export function quotable(text: string): string {
 export function problem(fileName: string, issue: Issue): Problem {
   const name = quotable(fileName);
   const [english, french] = predicates(issue);
-  return { code: issue.code, fileName: name, sentence: `The file “${name}” ${english}.`, sentenceFr: `Le fichier « ${name} » ${french}.` };
+  return {
+    code: issue.code,
+    fileName: name,
+    sentence: `The file “${name}” ${english}.`,
+    sentenceFr: `Le fichier «\u00a0${name}\u00a0» ${french}.`,
+  };
 }
 
 export function tooManyFiles(): Problem {
@@ -44,7 +49,7 @@ export function noFile(): Problem {
     code: 'no_file',
     fileName: '',
     sentence: 'Please choose at least one statement file.',
-    sentenceFr: 'Veuillez choisir au moins un fichier de relevé.',
+    sentenceFr: 'Veuillez choisir au moins un fichier de relevés.',
   };
 }
 
@@ -53,28 +58,28 @@ function predicates(issue: Issue): [english: string, french: string] {
     case 'empty':
       return ['is empty', 'est vide'];
     case 'too_large':
-      return [`is larger than ${FILE_MAX_BYTES / MEGABYTE} MB`, `dépasse ${FILE_MAX_BYTES / MEGABYTE} Mo`];
+      return [`is larger than ${FILE_MAX_BYTES / MEGABYTE} MB`, `dépasse ${FILE_MAX_BYTES / MEGABYTE}\u00a0Mo`];
     case 'too_many_rows':
       return [
-        `brings the upload above ${UPLOAD_MAX_ROWS} transactions; please upload fewer files at a time`,
-        `porte l'envoi au-delà de ${UPLOAD_MAX_ROWS} opérations ; veuillez envoyer moins de fichiers à la fois`,
+        `brings the upload above ${UPLOAD_MAX_ROWS.toLocaleString('en')} transactions; please upload fewer files at a time`,
+        `porte l’envoi au-delà de ${UPLOAD_MAX_ROWS.toLocaleString('fr')} opérations\u00a0; veuillez envoyer moins de fichiers à la fois`,
       ];
     case 'too_many_statements':
       return [
-        `brings the upload above ${UPLOAD_MAX_STATEMENTS} statements; please upload fewer files at a time`,
-        `porte l'envoi au-delà de ${UPLOAD_MAX_STATEMENTS} relevés ; veuillez envoyer moins de fichiers à la fois`,
+        `brings the upload above ${UPLOAD_MAX_STATEMENTS.toLocaleString('en')} statements; please upload fewer files at a time`,
+        `porte l’envoi au-delà de ${UPLOAD_MAX_STATEMENTS.toLocaleString('fr')} relevés\u00a0; veuillez envoyer moins de fichiers à la fois`,
       ];
     case 'unknown_kind':
-      return ['is neither a CAMT.053 nor an OFX statement', "n'est ni un relevé CAMT.053 ni un relevé OFX"];
+      return ['is neither a CAMT.053 nor an OFX statement', 'n’est ni un relevé CAMT.053 ni un relevé OFX'];
     case 'another_report':
       return [
         `is a ${issue.found} report, not a CAMT.053 statement; please ask your bank for statements`,
-        `est un rapport ${issue.found} et non un relevé CAMT.053 ; veuillez demander les relevés à votre banque`,
+        `est un rapport ${issue.found} et non un relevé CAMT.053\u00a0; veuillez demander les relevés à votre banque`,
       ];
     case 'contains_dtd':
       return [
         'contains a document type definition (DTD) or an entity, which a statement never needs',
-        "contient une définition de type de document (DTD) ou une entité, ce dont un relevé n'a jamais besoin",
+        'contient une définition de type de document (DTD) ou une entité, ce dont un relevé n’a jamais besoin',
       ];
     case 'no_account':
       return ['contains no account', 'ne contient aucun compte'];
@@ -87,12 +92,12 @@ function predicates(issue: Issue): [english: string, french: string] {
     case 'too_many_elements':
       return [
         `holds too many elements in one entry at line ${issue.line}`,
-        `contient trop d'éléments dans une écriture à la ligne ${issue.line}`,
+        `contient trop d’éléments dans une écriture à la ligne ${issue.line}`,
       ];
     case 'no_sign':
       return [
         `does not say at line ${issue.line} whether the amount is a credit or a debit`,
-        `n'indique pas à la ligne ${issue.line} si le montant est un crédit ou un débit`,
+        `n’indique pas à la ligne ${issue.line} si le montant est un crédit ou un débit`,
       ];
     case 'no_currency':
       return [`has an amount without a currency at line ${issue.line}`, `a un montant sans devise à la ligne ${issue.line}`];
@@ -101,12 +106,12 @@ function predicates(issue: Issue): [english: string, french: string] {
     case 'bad_amount':
       return [
         `has at line ${issue.line} an amount that cannot be read: “${quotable(issue.found)}”`,
-        `a à la ligne ${issue.line} un montant illisible : « ${quotable(issue.found)} »`,
+        `a à la ligne ${issue.line} un montant illisible\u00a0: «\u00a0${quotable(issue.found)}\u00a0»`,
       ];
     case 'bad_date':
       return [
         `has at line ${issue.line} a date that cannot be read: “${quotable(issue.found)}”`,
-        `a à la ligne ${issue.line} une date illisible : « ${quotable(issue.found)} »`,
+        `a à la ligne ${issue.line} une date illisible\u00a0: «\u00a0${quotable(issue.found)}\u00a0»`,
       ];
     case 'several_banks':
       return [

@@ -21,7 +21,10 @@ describe('a file that cannot be read is a sentence', () => {
     const problem = refused(CAMT.replace('>40<', '>quarante<'), 'relevé.xml');
     assert.equal(problem.code, 'bad_amount');
     assert.match(problem.sentence, /^The file “relevé\.xml” has at line \d+ an amount that cannot be read: “quarante”\.$/);
-    assert.match(problem.sentenceFr, /^Le fichier « relevé\.xml » a à la ligne \d+ un montant illisible : « quarante »\.$/);
+    assert.match(
+      problem.sentenceFr,
+      /^Le fichier «\u00a0relevé\.xml\u00a0» a à la ligne \d+ un montant illisible\u00a0: «\u00a0quarante\u00a0»\.$/,
+    );
     const line = CAMT.split('\n').findIndex((text) => text.includes('>40<')) + 1;
     assert.ok(problem.sentence.includes(`line ${line} `));
     assert.equal(refused('', 'a\u202e\nb.xml').fileName, 'a b.xml');

@@ -39,7 +39,7 @@ export const french: Texts = {
     showAll: 'Afficher toutes les banques',
     highlighted: 'Suggestions',
     all: 'Toutes les banques',
-    results: (count, query) => (count === 1 ? `1 banque pour «\u00a0${query}\u00a0»` : `${count} banques pour «\u00a0${query}\u00a0»`),
+    results: (count, query) => `${count} ${count > 1 ? 'banques' : 'banque'} pour «\u00a0${query}\u00a0»`,
     noneTitle: 'Aucune banque trouvée',
     none: 'Vérifiez l’orthographe ou essayez une partie plus courte du nom.',
   },
@@ -57,8 +57,8 @@ export const french: Texts = {
   files: {
     title: 'Envoyez vos relevés bancaires',
     titleEditing: 'Envoyez des relevés plus récents',
-    lead: 'Téléchargez des fichiers de relevé sur le site de votre banque, puis ajoutez-les ici. Ils sont lus sans rien demander à votre banque.',
-    label: 'Fichiers de relevé',
+    lead: 'Téléchargez des fichiers de relevés depuis le site de votre banque, puis ajoutez-les ici. Ils sont lus sans rien demander à votre banque.',
+    label: 'Fichiers de relevés',
     hint: 'CAMT.053 (.xml) ou OFX (.ofx, .qfx). Un ou plusieurs fichiers, 50 au plus, de 20\u00a0Mo au plus chacun.',
     afterwards: 'Les fichiers sont effacés une fois lus. Seuls les comptes, soldes et opérations sont conservés.',
     button: 'Ajouter votre compte',
@@ -86,7 +86,7 @@ export const french: Texts = {
   },
   approve: {
     title: 'Validez dans votre application bancaire',
-    lead: (bank) => `${bank} a envoyé une demande sur votre téléphone. Ouvrez l’application et validez-la.`,
+    lead: (bank) => `${bank} a envoyé une demande sur votre téléphone. Ouvrez l’application pour la valider.`,
     waiting: 'En attente de votre validation…',
     stay: 'Cette page avance seule dès que vous avez validé.',
   },

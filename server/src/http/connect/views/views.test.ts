@@ -188,3 +188,11 @@ test('no text is empty or the same in both languages where it is a sentence', ()
   };
   walk(texts.en, texts.fr, 'texts');
 });
+
+test('counts as each language does: French has no plural of nothing', () => {
+  const results = (language: Language, count: number) => texts[language].banks.results(count, 'x').split(' ', 2).join(' ');
+  assert.deepEqual(
+    [0, 1, 2].flatMap((count) => LANGUAGES.map((language) => results(language, count))),
+    ['0 banks', '0 banque', '1 bank', '1 banque', '2 banks', '2 banques'],
+  );
+});
