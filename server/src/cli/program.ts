@@ -25,7 +25,10 @@ export function createProgram(): Command {
     .version(VERSION)
     .showHelpAfterError('(--help shows how to use it)')
     .exitOverride()
-    .addHelpText('after', '\nExample:\n  $ npx pontage demo\n\nConfiguration is environment variables: see docs or npx pontage doctor.');
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ npx pontage demo\n\nConfiguration is environment variables: README.md has them all, npx pontage doctor checks them.',
+    );
   addDevCommand(program);
   addServeCommand(program);
   addDemoCommand(program);

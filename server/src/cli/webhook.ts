@@ -113,7 +113,7 @@ export function addWebhookCommands(program: Command): void {
     .option('--url <url>', 'where events are sent')
     .option('--name <name>', 'a name for people')
     .option('--events <types>', EVENTS_HELP)
-    .option('--enable', 'send again')
+    .option('--enable', 'send again, also where it fails and gets nothing but probes')
     .option(
       '--from <where_it_stopped|now>',
       'with --enable: send what it missed (where_it_stopped, the default), or skip it for good (now)',
@@ -160,34 +160,42 @@ export function addWebhookCommands(program: Command): void {
 
   describe(webhook, 'test <id>', 'send a TEST_EVENT to a webhook', 'webhook test wh_...').action((id: string, options: Json) =>
     withServices(async (services) => {
-      const eventId = await sendTest(services, id);
-      print(options, { id, event_id: eventId }, [
-        `TEST_EVENT ${eventId} is on its way, if a server is running. What became of it: npx pontage event show ${eventId}`,
-      ]);
+      const { eventId, nextProbeAt } = await sendTest(services, id);
+      const tells = `What became of it: npx pontage event show ${eventId}`;
+      print(
+        options,
+        { id, event_id: eventId },
+        nextProbeAt === null
+          ? [`TEST_EVENT ${eventId} is on its way, if a server is running. ${tells}`]
+          : [
+              `TEST_EVENT ${eventId} waits: the webhook fails, and gets nothing but probes (the next one at ${isoTimestamp(nextProbeAt)}).`,
+              `Once its receiver is well: npx pontage webhook update ${id} --enable. ${tells}`,
+            ],
+      );
     }),
   );
 }
 
 async function update({ storage, vault, policy, clock }: Services, id: string, options: UpdateOptions): Promise<Endpoint> {
   if (options.enable && options.disable) throw new OperatorError('Choose one of --enable and --disable.', 2);
-  const fromNow = readFrom(options) === 'now';
+  const from = readFrom(options) === 'now' ? 'now' : 'stopped';
   const events = readTypes(options.events);
   const change = {
     ...(options.url === undefined ? {} : { url: options.url }),
     ...(options.name === undefined ? {} : { name: options.name }),
     ...(events === null ? {} : { events }),
-    ...(options.enable || options.disable ? { enabled: options.enable === true } : {}),
+    ...(options.disable ? { enabled: false } : {}),
     ...readSettings(options),
   };
-  if (Object.keys(change).length === 0) throw new OperatorError('Say what to change: see npx pontage webhook update --help', 2);
+  if (Object.keys(change).length === 0 && !options.enable)
+    throw new OperatorError('Say what to change: see npx pontage webhook update --help', 2);
   const now = clock.now();
-  // It goes on from now last, when everything else of it is as it should be.
-  const { enabled, ...others } = change;
-  const updated = await updateEndpoint({ storage, vault, now, resolve: resolveBySystem }, id, fromNow ? others : change, policy);
+  const updated = await updateEndpoint({ storage, vault, now, resolve: resolveBySystem }, id, change, policy);
   if (updated.outcome === 'not_found') throw unknown(id);
   if (updated.outcome === 'invalid') throw new OperatorError(updated.sentence, 2);
-  if (!fromNow) return updated.endpoint;
-  await enableEndpoint({ storage, now }, id, 'now');
+  if (!options.enable) return updated.endpoint;
+  // Last, when everything else of it is as it should be. One that is on and fails begins anew too.
+  await enableEndpoint({ storage, now }, id, from);
   const endpoint = await findEndpoint(storage, id);
   if (!endpoint) throw unknown(id);
   return endpoint;
@@ -201,12 +209,14 @@ function readFrom({ from, enable }: UpdateOptions): 'where_it_stopped' | 'now' |
   return from;
 }
 
-async function sendTest({ storage, clock }: Services, id: string): Promise<string> {
+async function sendTest(services: Services, id: string): Promise<{ eventId: string; nextProbeAt: number | null }> {
+  const { storage, clock } = services;
   const endpoint = await findEndpoint(storage, id);
   if (!endpoint) throw unknown(id);
   if (!endpoint.enabled) throw new OperatorError(`Webhook ${id} is off: turn it on with npx pontage webhook update ${id} --enable`);
   const origin = { applicationId: endpoint.applicationId, refreshId: null, committedAt: clock.now(), endpointId: id };
-  return storage.transaction((tx) => appendTestEvent(tx, origin));
+  const { nextProbeAt } = await conditionOf(services, endpoint);
+  return { eventId: await storage.transaction((tx) => appendTestEvent(tx, origin)), nextProbeAt };
 }
 
 function conditionOf({ storage, clock }: Services, endpoint: Endpoint): Promise<Condition> {

@@ -348,6 +348,27 @@ test('a webhook that was off goes on from where it stopped, or from now', async 
   assert.deepEqual([enabled, name, skipped()], [true, 'Again', 1]);
 });
 
+test('a webhook that fails says why its test waits, and begins anew when it is enabled', async () => {
+  const environment = folder('failing');
+  await json(['app', 'create', '--name', 'Mine'], environment);
+  const { id = '' } = await json(['webhook', 'create', '--url', 'https://example.com/hooks'], environment);
+  const database = new DatabaseSync(join(root, 'failing', 'pontage.db'));
+  database
+    .prepare(`insert into endpoint_health (endpoint_id, revision, circuit, failures, failing_since, probes, probe_hours, observed_ms, next_probe_at)
+              values (?, 1, 'open', 10, 1, 0, 0, 0, ?)`)
+    .run(id, Date.UTC(2100, 0, 1));
+  const circuit = () => (database.prepare('select circuit from endpoint_health').get() as { circuit: string }).circuit;
+  const waits = await run(['webhook', 'test', id], environment);
+  assert.match(waits.stdout, /^TEST_EVENT evt_\w+ waits: .* \(the next one at 2100-01-01T00:00:00\.000Z\)\.$/m);
+  assert.match(waits.stdout, new RegExp(`npx pontage webhook update ${id} --enable`));
+  await json(['webhook', 'update', id, '--name', 'Other'], environment);
+  assert.equal(circuit(), 'open');
+  await json(['webhook', 'update', id, '--enable'], environment);
+  assert.equal(circuit(), 'closed');
+  database.close();
+  assert.match((await run(['webhook', 'test', id], environment)).stdout, /is on its way/);
+});
+
 test('at most ten webhooks per application', async () => {
   const environment = folder('ten');
   await json(['app', 'create', '--name', 'Mine'], environment);
