@@ -48,7 +48,7 @@ function showUser(user: User): object {
 
 async function create({ c, services, application, realNow }: ApplicationCall): Promise<Response> {
   const body = await readBody(c, newUserBody);
-  const identity = await identityOf(body);
+  const identity = await identityOf(body, application.id);
   const user = await services.storage.transaction((tx) => createUser(tx, { applicationId: application.id, identity }, realNow));
   if (!user)
     throw new Refusal(
@@ -58,14 +58,14 @@ async function create({ c, services, application, realNow }: ApplicationCall): P
   return json(showUser(user), 201);
 }
 
-async function identityOf(body: z.infer<typeof newUserBody>): Promise<NewUser['identity']> {
+async function identityOf(body: z.infer<typeof newUserBody>, applicationId: string): Promise<NewUser['identity']> {
   const hasEmail = body.email != null || body.password != null;
   if (hasEmail && body.external_user_id != null) throw new Refusal('bad_request', 'give either external_user_id or email and password');
   if (body.external_user_id != null) return { kind: 'external', externalUserId: body.external_user_id };
   if (!hasEmail) return { kind: 'none' };
   if (body.email == null) throw new Refusal('bad_request', 'email: is required with a password');
   if (body.password == null) throw new Refusal('bad_request', 'password: is required with an email');
-  return { kind: 'email', email: body.email, passwordDigest: await hashPassword(body.password) };
+  return { kind: 'email', email: body.email, passwordDigest: await hashPassword(body.password, applicationId) };
 }
 
 async function list({ c, services, application }: ApplicationCall): Promise<Response> {
@@ -102,7 +102,7 @@ async function authenticate({ c, services, limits, application, realNow }: Appli
   const user = await findUser(services.storage, application.id, name);
   limits.authenticate.take(user?.uuid ?? digest(`${application.id} ${JSON.stringify(name)}`));
   const unknown = 'email' in name ? 'invalid_user_credentials' : 'not_found';
-  const matches = !('email' in name) || (await passwordMatches(body.password ?? '', user?.passwordDigest ?? null));
+  const matches = !('email' in name) || (await passwordMatches(body.password ?? '', user?.passwordDigest ?? null, application.id));
   if (!user || !matches) throw new Refusal(unknown);
   const owner = { applicationId: application.id, userUuid: user.uuid };
   const issued = await services.storage.transaction(async (tx) =>
