@@ -11,6 +11,11 @@ export const AUTHENTICATE_LIMIT: Limit = { count: 10, windowMs: MINUTE_MS };
 export const MANAGEMENT_LIMIT: Limit = { count: 2_000, windowMs: 5 * MINUTE_MS };
 /** Calls without valid client credentials, by address. The documentation gives no number: one a second is no program's need. */
 export const UNAUTHENTICATED_LIMIT: Limit = { count: 60, windowMs: MINUTE_MS };
+/**
+ * Logins at a bank that one user may ask for in Connect: whoever mistypes needs a handful. Beyond, banks lock accounts, send codes
+ * by SMS that nobody wants, and at last refuse this server.
+ */
+export const BANK_LOGIN_LIMIT: Limit = { count: 20, windowMs: 10 * MINUTE_MS };
 /** Windows kept per limit: a few megabytes. Beyond, the oldest window is forgotten, so that memory stays bounded. */
 export const WINDOWS_KEPT = 50_000;
 

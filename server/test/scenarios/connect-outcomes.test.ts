@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ConnectPurpose } from '../../src/access/connect_sessions.ts';
+import { BANK_LOGIN_LIMIT } from '../../src/access/limits.ts';
 import { MINUTE_MS, SECOND_MS } from '../../src/base/clock.ts';
 import { refreshItem } from '../../src/refresh/connection.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { type ConnectWorld, createConnectWorld } from '../support/connect.ts';
 import { openEngine } from '../support/engines.ts';
-import type { Visited, Visitor } from '../support/visitor.ts';
+import { postForm, type Visited, type Visitor } from '../support/visitor.ts';
 import { USER } from '../support/world.ts';
 
 const DEMO = 574;
@@ -143,6 +144,34 @@ test('a code that is sent again from the same page is told to the bank once', as
     await house.run();
     assert.match((await user.get(path)).html, /Il vous reste 2 essais/);
   }
+});
+
+test('a bank is asked by one user only so often, from whatever page', async (t) => {
+  const connection = await connected(await world(t), '402');
+  const { world: house, user, path } = connection;
+  let { page } = connection;
+  for (let login = 2; login <= BANK_LOGIN_LIMIT.count; login += 1) {
+    page = await user.submit(page, { USER: '402', PWD: `guess ${login}` });
+    await house.run();
+    page = await user.get(path);
+  }
+  const logins = async () => (await house.events()).filter(({ type }) => type === 'item.refreshed').length;
+  assert.equal(await logins(), BANK_LOGIN_LIMIT.count);
+  const refused = async (answer: Visited) => {
+    assert.equal(answer.status, 429);
+    assert.equal(answer.heading, 'Too many attempts');
+    assert.equal(answer.headers.get('retry-after'), String(BANK_LOGIN_LIMIT.windowMs / 1_000));
+  };
+  await refused(await user.submit(page, { USER: '402', PWD: 'one more' }));
+  await refused(await user.post(`${path}/retry`, { csrf: postForm(page.html)!.csrf }));
+  const other = await house.link({ purpose: 'sync', itemId: ITEM });
+  const first = await user.get(other);
+  await refused(await user.submit(first, {}));
+  await house.run();
+  assert.equal(await logins(), BANK_LOGIN_LIMIT.count);
+
+  house.clock.advance(BANK_LOGIN_LIMIT.windowMs);
+  assert.equal((await user.submit(await user.get(other), {})).heading, 'Connecting to Demo bank');
 });
 
 test('a code that is never given expires', async (t) => {

@@ -2,10 +2,12 @@
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import type { ConnectSession } from '../../access/connect_sessions.ts';
+import { BANK_LOGIN_LIMIT, createRateLimit } from '../../access/limits.ts';
+import { Refusal } from '../../base/errors.ts';
 import { answerChallenge, begin, chooseBank, connect, hasBegun, isFormOf, retry, typedCredentials, upload } from './moves.ts';
 import { credentialsPage, currentPage, filesPage } from './pages.ts';
 import { bind, giveCookie, isOwnForm, type Standing, standingOf } from './session.ts';
-import { notFound, sessionExpired, unavailable } from './views/notices.ts';
+import { notFound, sessionExpired, tooMany, unavailable } from './views/notices.ts';
 import { start } from './views/start.ts';
 import { statusSentence } from './views/statuses.ts';
 import { texts } from './views/texts.ts';
@@ -30,8 +32,12 @@ export function createConnect(services: ConnectServices): Hono {
   const limited = bodyLimit({ maxSize: FORM_MAX_BYTES, onError: (c) => c.html(unavailable({ language: preferredLanguage(c) }), 413) });
   const standing = (c: Context) => standingOf(c, services.storage, c.req.param('token') ?? '', services.clock.now(), cookies);
 
+  const logins = createRateLimit(BANK_LOGIN_LIMIT, services.clock);
+
   app.use('*', securityHeaders(cookies.secure));
   app.onError((error, c) => {
+    if (error instanceof Refusal && error.type === 'too_many_requests')
+      return c.html(tooMany({ language: preferredLanguage(c) }), 429, error.headers);
     services.log.error({ error }, 'connect page');
     return c.html(unavailable({ language: preferredLanguage(c) }), 500);
   });
@@ -51,7 +57,7 @@ export function createConnect(services: ConnectServices): Hono {
     const language = c.req.query('language') === 'fr' ? 'fr' : 'en';
     if (found.kind === 'bound') {
       // The second click, with the token of before, while the first is under way; or again, where the first came to nothing.
-      if (!hasBegun(found.session)) await begin(services, { ...found.session, language });
+      if (!hasBegun(found.session)) await beginning({ ...found.session, language });
       return back(c);
     }
     if (found.kind !== 'unbound') return refuse(c, found);
@@ -59,9 +65,14 @@ export function createConnect(services: ConnectServices): Hono {
     if (!isOwnForm(c, found.csrf, form.csrf)) return refuse(c, { kind: 'foreign', session: found.session });
     if (!(await bind(c, services.storage, found.session, services.clock.now(), cookies)))
       return refuse(c, { kind: 'foreign', session: found.session });
-    await begin(services, { ...found.session, language });
+    await beginning({ ...found.session, language });
     return back(c);
   });
+
+  async function beginning(session: ConnectSession): Promise<void> {
+    if (session.purpose === 'sync') logins.take(session.userUuid);
+    await begin(services, session);
+  }
 
   app.post('/session/:token/bank', limited, (c) =>
     move(c, async (session, form) => {
@@ -75,6 +86,7 @@ export function createConnect(services: ConnectServices): Hono {
       const connector = session.bankId === null ? null : services.connector(session.bankId);
       if (connector?.bank.input !== 'credentials' || !isFormOf(connector.bank, c.req.query('bank'))) return undefined;
       const credentials = typedCredentials(connector.bank, form);
+      if (credentials !== null) logins.take(session.userUuid);
       const answer = credentials === null ? 'unusable' : await connect(services, session, connector, credentials);
       if (answer === 'connecting') return undefined;
       const visit = await visitOf(services, c, session, csrf);
@@ -126,6 +138,7 @@ export function createConnect(services: ConnectServices): Hono {
 
   app.post('/session/:token/retry', limited, (c) =>
     move(c, async (session) => {
+      logins.take(session.userUuid);
       await retry(services, session);
       return undefined;
     }),

@@ -22,6 +22,11 @@ export function notFound(props: NoticeProps): Markup {
   return notice(props, 'link', texts[props.language].notFound);
 }
 
+/** The bank was asked more often than a user needs. */
+export function tooMany(props: NoticeProps): Markup {
+  return notice(props, 'clock', texts[props.language].tooMany);
+}
+
 /** For an unexpected failure of the server: says nothing about the cause. */
 export function unavailable(props: NoticeProps): Markup {
   return notice(props, 'alert', texts[props.language].unavailable);

@@ -111,6 +111,11 @@ export const english: Texts = {
     lead: 'The address is not complete, or the link is no longer valid.',
     next: 'Go back to the application that sent you here and start again.',
   },
+  tooMany: {
+    title: 'Too many attempts',
+    lead: 'Your bank was asked many times within a few minutes. Asking more often could block your access to it.',
+    next: 'Wait ten minutes, then go back one page and try again.',
+  },
   unavailable: {
     title: 'Something went wrong on our side',
     lead: 'Your request could not be handled. Nothing was lost at your bank.',

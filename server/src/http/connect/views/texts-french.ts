@@ -114,6 +114,11 @@ export const french: Texts = {
     lead: 'L’adresse est incomplète, ou le lien n’est plus valable.',
     next: 'Revenez à l’application qui vous a envoyé ici et recommencez.',
   },
+  tooMany: {
+    title: 'Trop de tentatives',
+    lead: 'Votre banque a été sollicitée de nombreuses fois en quelques minutes. Insister pourrait bloquer votre accès.',
+    next: 'Attendez dix minutes, puis revenez à la page précédente et réessayez.',
+  },
   unavailable: {
     title: 'Un problème est survenu de notre côté',
     lead: 'Votre demande n’a pas pu être traitée. Rien n’a été perdu auprès de votre banque.',

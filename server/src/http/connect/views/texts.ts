@@ -81,6 +81,7 @@ export type Texts = {
   pending: { title: string; lead: (bank: string) => string; next: (application: string) => string };
   expired: { title: string; lead: string; next: string };
   notFound: { title: string; lead: string; next: string };
+  tooMany: { title: string; lead: string; next: string };
   unavailable: { title: string; lead: string; next: string };
 };
 

@@ -4,7 +4,7 @@ import { bankList } from './bank-list.ts';
 import { credentialsForm } from './credentials-form.ts';
 import { filesForm } from './files-form.ts';
 import { linkAddress, type Markup } from './markup.ts';
-import { notFound, sessionExpired, unavailable } from './notices.ts';
+import { notFound, sessionExpired, tooMany, unavailable } from './notices.ts';
 import { failure, pending, success } from './outcome.ts';
 import { start } from './start.ts';
 import { statusSentence } from './statuses.ts';
@@ -66,6 +66,7 @@ function everyPage(language: Language, word: string): [name: string, page: Marku
     ['pending', pending(ends)],
     ['expired', sessionExpired({ language, applicationName: word })],
     ['not found', notFound({ language })],
+    ['too many', tooMany({ language })],
     ['unavailable', unavailable({ language })],
   ];
 }
@@ -120,7 +121,7 @@ for (const language of LANGUAGES) {
       const page = markup.toString();
       assert.doesNotMatch(page, /<script|<img src=x/i);
       assert.ok(!page.includes(`alert('`), 'no raw quote');
-      assert.ok(name === 'not found' || name === 'unavailable' || page.includes('&lt;script&gt;alert(&#39;x&#39;)'));
+      assert.ok(name === 'not found' || name === 'too many' || name === 'unavailable' || page.includes('&lt;script&gt;alert(&#39;x&#39;)'));
     });
   }
 }
@@ -151,7 +152,7 @@ test('waiting pages ask for themselves again, the others do not', () => {
 });
 
 test('each step but the ends has a way out', () => {
-  const ends = /^(success|failure|pending|expired|not found|unavailable)/;
+  const ends = /^(success|failure|pending|expired|not found|too many|unavailable)/;
   for (const [name, page] of everyPage('en', 'Exemple')) {
     assert.equal(page.includes('class="leave"'), !ends.test(name), name);
   }
