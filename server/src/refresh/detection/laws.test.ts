@@ -31,6 +31,7 @@ function visible(entry: StoredTransaction): string {
 function shown({ status, bookingDate, transactionDate, amount, rawText }: Observation): string {
   return `${status} ${bookingDate ?? transactionDate} ${amount.minor} ${amount.currency} ${rawText}`;
 }
+const dayOfMarch = (day: number) => `2026-03-${String(day).padStart(2, '0')}`;
 const visibleRows = (memory: Memory) => liveRows(memory).map(visible).sort();
 const shownRows = (rows: readonly Observation[]) => rows.map(shown).sort();
 
@@ -98,11 +99,15 @@ describe('laws', () => {
 
   test('P4: a smaller window right after makes no event', () => {
     fc.assert(
-      fc.property(observations, fc.integer({ min: 1, max: 13 }), (rows, day) => {
+      fc.property(observations, fc.integer({ min: 1, max: 13 }), fc.integer({ min: 0, max: 18 }), (rows, day, days) => {
         const first = look(BLANK, list(rows));
-        const from = `2026-03-${String(day).padStart(2, '0')}`;
-        const inside = rows.filter((entry) => (entry.bookingDate ?? entry.transactionDate ?? '') >= from);
-        const next = look(first.memory, list(inside, { windows: [{ from, to: '2026-03-31' }] }));
+        const [from, to] = [dayOfMarch(day), dayOfMarch(day + days)];
+        // Lists of what is not booked have no later end.
+        const inside = rows.filter(({ status, bookingDate, transactionDate }) => {
+          const date = bookingDate ?? transactionDate ?? '';
+          return date >= from && (status !== 'booked' || date <= to);
+        });
+        const next = look(first.memory, list(inside, { windows: [{ from, to }] }));
         assert.deepEqual([counts(next), next.outcome.held.length], ['0/0/0', 0]);
       }),
       { numRuns: 400 },
@@ -123,17 +128,27 @@ describe('laws', () => {
   });
 
   test('P6: a row keeps its id through new bank ids, a dropped prefix, a shifted date, and booking', () => {
-    const change = fc.constantFrom<(entry: Observation) => Observation>(
-      (entry) => ({ ...entry, providerId: `${entry.providerId}-again` }),
-      (entry) => ({ ...entry, rawText: entry.rawText.replace('PAIEMENT CB ', '') }),
-      (entry) => ({ ...entry, bookingDate: `2026-03-${Number(entry.bookingDate!.slice(8)) + 2}` }),
+    const shifted = (entry: Observation, days: number) => ({
+      ...entry,
+      bookingDate: dayOfMarch(Number(entry.bookingDate!.slice(8)) + days),
+    });
+    const change = fc.oneof(
+      fc.constantFrom<(entry: Observation) => Observation>(
+        (entry) => ({ ...entry, providerId: `${entry.providerId}-again` }),
+        (entry) => ({ ...entry, rawText: entry.rawText.replace('PAIEMENT CB ', '') }),
+      ),
+      fc.integer({ min: -3, max: 3 }).map((days) => (entry: Observation) => shifted(entry, days)),
     );
     fc.assert(
       fc.property(fc.array(change, { minLength: 6, maxLength: 6 }), fc.boolean(), (changes, wasPending) => {
         const booked = changes.map((_, at) => row(-1000 - 500 * at, 10 + at, `PAIEMENT CB MAGASIN NUMERO${at}`, { providerId: `id${at}` }));
         const first = look(BLANK, list(booked.map((entry) => (wasPending ? { ...entry, status: 'pending' as const } : entry))));
-        const next = look(first.memory, list(booked.map((entry, at) => changes[at]!(entry))));
+        // A hold never books much before its own day; booked rows move either way.
+        const moves = (entry: Observation, at: number) => (wasPending ? shifted(changes[at]!(entry), 3) : changes[at]!(entry));
+        const next = look(first.memory, list(booked.map(moves)));
         assert.deepEqual([next.outcome.counts.new, next.outcome.counts.deleted, next.outcome.held.length], [0, 0, 0]);
+        const amountsOf = (memory: Memory) => new Map(liveRows(memory).map(({ id, amount }) => [id, amount.minor]));
+        assert.deepEqual(amountsOf(next.memory), amountsOf(first.memory));
       }),
     );
   });
@@ -226,8 +241,55 @@ describe('laws', () => {
     );
   });
 
+  test('P11: no time zone of the server moves a date or makes an event', () => {
+    const zone = process.env.TZ;
+    const inZone = <T>(name: string, work: () => T): T => {
+      process.env.TZ = name;
+      return work();
+    };
+    const zones = fc.constantFrom('UTC', 'Pacific/Kiritimati', 'Pacific/Pago_Pago', 'Europe/Paris', 'America/St_Johns');
+    try {
+      fc.assert(
+        fc.property(observations, observations, fc.integer({ min: 0, max: 23 }), zones, zones, (before, rows, hour, one, other) => {
+          // The night in which Europe has no hour from two to three.
+          const now = Date.parse('2026-03-28T23:00:00Z') + hour * HOUR_MS;
+          const first = inZone(one, () => look(BLANK, list(before), now));
+          // A row without any date has the day on which it is first seen.
+          const { bookingDate: _, ...undated } = row(-4_200, 1, 'SANS DATE');
+          const seen = list([...rows, undated]);
+          const next = inZone(other, () => look(first.memory, seen, now + HOUR_MS));
+          assert.deepEqual(visibleRows(first.memory), shownRows(before));
+          assert.deepEqual(next.outcome, inZone(one, () => look(first.memory, seen, now + HOUR_MS)).outcome);
+          assert.equal(
+            inZone(one, () => counts(look(first.memory, list(before), now + HOUR_MS))),
+            '0/0/0',
+          );
+        }),
+        { numRuns: 200 },
+      );
+    } finally {
+      if (zone === undefined) delete process.env.TZ;
+      else process.env.TZ = zone;
+    }
+  });
+
   test('P12: amounts survive the way they are written', () => {
     const written = (text: string) => toNumber(parseDecimal(text, 'EUR') ?? money(1, 0, 'EUR'));
     assert.deepEqual(['1234.5', '-0.00', '1 234,56'].map(written), [1234.5, 0, 1234.56]);
+    fc.assert(
+      fc.property(
+        fc.integer({ min: -(10 ** 11), max: 10 ** 11 }),
+        fc.constantFrom('.', ','),
+        fc.constantFrom('', ' ', '\u00A0', '\u202F'),
+        (minor, point, space) => {
+          const [units, cents] = [Math.trunc(Math.abs(minor) / 100), Math.abs(minor) % 100];
+          const grouped = String(units).replace(/\B(?=(\d{3})+$)/g, space);
+          const text = `${minor < 0 ? '-' : ''}${grouped}${point}${String(cents).padStart(2, '0')}`;
+          const read = parseDecimal(text, 'EUR');
+          assert.deepEqual(read, money(minor === 0 ? 0 : minor, 2, 'EUR'), text);
+          assert.deepEqual(parseDecimal(String(toNumber(read!)), 'EUR'), read);
+        },
+      ),
+    );
   });
 });
