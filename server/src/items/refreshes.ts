@@ -15,6 +15,12 @@ export type RefreshCause = 'connect' | 'completion' | 'api' | 'scheduler';
 export type RefreshState = 'authenticating' | 'retrieving_data' | 'info_required' | 'finished' | 'invalid_creds' | 'finished_error';
 export type RefreshPhase = 'recent' | 'full' | 'incremental';
 
+/** What the next refresh of an item asks for. */
+export function nextPhase({ connectedOnce, fullRefreshWanted }: { connectedOnce: boolean; fullRefreshWanted: boolean }): RefreshPhase {
+  if (!connectedOnce) return 'recent';
+  return fullRefreshWanted ? 'full' : 'incremental';
+}
+
 /** What is shown of a running challenge; the connector's own state stays sealed beside it. */
 export type ShownChallenge = {
   type: 'SMS' | 'APP_TO_APP';

@@ -1,9 +1,10 @@
 /** How a run ends: its plan, or its failure, becomes an ending, which is committed whole, fenced by the epoch of its claim. */
+import type { AccountRecord } from '../accounts/accounts.ts';
 import { DAY_MS, isoDate } from '../base/clock.ts';
 import type { CalendarDate, Failure, Json, ObservedAccount, StatusCode } from '../connectors/connector.ts';
 import type { EventDraft } from '../events/catalogue.ts';
 import { forgetCredentials } from '../items/items.ts';
-import { type FinishedRefresh, requestRefresh } from '../items/refreshes.ts';
+import { type FinishedRefresh, type RefreshPhase, requestRefresh } from '../items/refreshes.ts';
 import type { Writer } from '../storage/storage.ts';
 import { rowsToCompare } from '../transactions/transactions.ts';
 import type { BankAnswer, FetchedAccount, LoginOutcome } from './bank.ts';
@@ -67,14 +68,18 @@ export async function commitAnswer(services: RefreshServices, run: Run, answer: 
     },
     drafts: plan.drafts,
     connected: finished || plan.refreshed > 0,
-    // Owed until a full one has answered.
-    fullRefreshWanted: plan.fullRefreshWanted || (refresh.phase !== 'full' && item.fullRefreshWanted && !isOfFiles(run)),
+    fullRefreshWanted: wantsFullRefresh(plan, refresh.phase, item.fullRefreshWanted && !isOfFiles(run)),
     keep: answer.keep,
     consentExpiresAt: answer.consentExpiresAt,
     ...failuresOf(answer),
     rowsAt: (timestamps) => rowsOfPlan(owner, refresh.id, plan, rowIds, timestamps),
     rows: rowsWritten(plan),
   });
+}
+
+/** What was wanted before is owed until a full one has answered. */
+export function wantsFullRefresh(plan: Pick<Plan, 'fullRefreshWanted'>, phase: RefreshPhase, wantedBefore: boolean): boolean {
+  return plan.fullRefreshWanted || (phase !== 'full' && wantedBefore);
 }
 
 function isOfFiles({ connector }: Run): boolean {
@@ -134,31 +139,42 @@ type Comparisons = {
 };
 
 /** Reads the stored rows that the answer can be about, but for accounts whose answer is the same as one that found nothing. */
-async function compare({ storage }: RefreshServices, run: Run, answer: Answered, { matched }: AccountOutcome): Promise<Comparisons> {
+async function compare({ storage }: RefreshServices, run: Run, answer: Answered, decisions: AccountOutcome): Promise<Comparisons> {
+  const { since, settled, read } = comparedRows({ ...run, phase: run.refresh.phase, ofFiles: isOfFiles(run) }, answer, decisions);
+  return { rows: await rowsToCompare(storage, read, run.now - TOMBSTONES_MS), since, settled };
+}
+
+type Compared = { accounts: readonly AccountRecord[]; phase: RefreshPhase; ofFiles: boolean; now: number };
+
+/** From which date the stored rows of each answered account are compared (null for all), and `read` of those that are not settled. */
+export function comparedRows(
+  { accounts, phase, ofFiles, now }: Compared,
+  answer: Answered,
+  { matched }: AccountOutcome,
+): Omit<Comparisons, 'rows'> & { read: { id: number; since: CalendarDate | null }[] } {
   const since = new Map<number, CalendarDate | null>();
   const settled = new Map<number, Settled>();
-  const accounts = new Map(run.accounts.map((account) => [account.id, account]));
+  const known = new Map(accounts.map((account) => [account.id, account]));
   const answers = new Map<ObservedAccount, FetchedAccount['answer']>(answer.accounts.map((fetched) => [fetched.account, fetched.answer]));
   for (const { stored, observed } of matched) {
     const fetched = answers.get(observed)!;
     if (fetched.kind !== 'fetched') continue;
-    const from = compareSince(run, fetched);
+    const from = phase === 'full' || ofFiles ? null : compareSince(fetched, now);
     since.set(stored.id, from);
-    const account = accounts.get(stored.id)!;
-    const again = settledBefore({ account, batches: fetched.batches, since: from, now: run.now });
+    const account = known.get(stored.id)!;
+    const again = settledBefore({ account, batches: fetched.batches, since: from, now });
     if (again) settled.set(account.id, again);
   }
   const read = [...since].filter(([id]) => !settled.has(id)).map(([id, from]) => ({ id, since: from }));
-  return { rows: await rowsToCompare(storage, read, run.now - TOMBSTONES_MS), since, settled };
+  return { since, settled, read };
 }
 
 /**
  * From the earliest date that the answer speaks of, with a margin for rows that moved; null for all rows. A booked row without a
  * date speaks of the day on which it was first seen, however long ago that is. What is not booked is always read.
  */
-function compareSince(run: Run, { batches }: Extract<FetchedAccount['answer'], { kind: 'fetched' }>): CalendarDate | null {
-  if (run.refresh.phase === 'full' || isOfFiles(run)) return null;
-  let earliest = isoDate(run.now);
+function compareSince({ batches }: Extract<FetchedAccount['answer'], { kind: 'fetched' }>, now: number): CalendarDate | null {
+  let earliest = isoDate(now);
   for (const { coverage, observations } of batches) {
     for (const { from } of coverage.windows) if (from < earliest) earliest = from;
     for (const row of observations) {

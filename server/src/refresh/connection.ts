@@ -3,7 +3,7 @@ import { HOUR_MS } from '../base/clock.ts';
 import type { Credentials } from '../connectors/connector.ts';
 import { appendEvents, takeTimestamps } from '../events/append.ts';
 import { findItem, insertItem, replaceCredentials, wantFullRefresh } from '../items/items.ts';
-import { answerChallenge, requestRefresh } from '../items/refreshes.ts';
+import { answerChallenge, nextPhase, requestRefresh } from '../items/refreshes.ts';
 import { sql } from '../storage/sql.ts';
 import type { Writer } from '../storage/storage.ts';
 import type { RefreshServices } from './run.ts';
@@ -96,7 +96,7 @@ export async function refreshItem(
     if (!item) return null;
     // A user who waits sees what is new at once; the whole history follows.
     if (item.connectedOnce && cause === 'connect') await wantFullRefresh(tx, itemId);
-    const phase = !item.connectedOnce ? 'recent' : item.fullRefreshWanted && cause !== 'connect' ? 'full' : 'incremental';
+    const phase = nextPhase({ ...item, fullRefreshWanted: item.fullRefreshWanted && cause !== 'connect' });
     const { id: refreshId } = await requestRefresh(tx, { item, cause, phase, startedAt: now + clockOffsetMs, runAt: now });
     return { refreshId };
   });

@@ -5,7 +5,7 @@ import { randomHex } from '../base/random.ts';
 import type { Connector, Credentials, Failure, Json, ObservedAccount, StatusCode } from '../connectors/connector.ts';
 import { defaultInfo } from '../connectors/statuses.ts';
 import type { Item } from '../items/items.ts';
-import { isClaimed, isWatched, type Refresh, showChallenge, showProgress } from '../items/refreshes.ts';
+import { isClaimed, isWatched, type Refresh, type RefreshPhase, showChallenge, showProgress } from '../items/refreshes.ts';
 import type { Counters } from '../storage/counters.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -119,7 +119,6 @@ async function runClaimed(services: RefreshServices, run: Run, signal: AbortSign
   if (!credentials) return commitFailure(services, run, SCA_MISSING);
   const asking = await pacing.decide(run.accounts, () => fingerprintOf(services, item));
   if (asking.kind === 'spare') return commitFailure(services, run, { ...asking, info: asking.info ?? infoBefore(item, asking.status) });
-  const storedByKey = Map.groupBy(run.accounts.filter(isListed), accountKey);
   const answer = await askBank({
     connector,
     authentication: {
@@ -134,7 +133,7 @@ async function runClaimed(services: RefreshServices, run: Run, signal: AbortSign
       kept: await openState(services, item),
     },
     phase: refresh.phase,
-    from: (account) => windowStart(refresh, storedAs(storedByKey, account), now),
+    from: fetchFrom(refresh.phase, run.accounts, now),
     onProgress: progressWriter(services, refresh),
     onCrash: (error) => services.log.error({ refresh: refresh.id, item: item.id, bank: item.bankId, error }, 'connector crashed'),
     onCall: () => {
@@ -210,7 +209,19 @@ async function openAnswer(services: RefreshServices, refresh: Refresh, item: Ite
   return { state, code: refresh.answer === null ? null : await open('answer', refresh.answer) };
 }
 
-const isListed = (account: AccountRecord) => account.deletedAt === null;
+/** Where a refresh of this phase begins to ask for an account; null for everything. */
+export function fetchFrom(
+  phase: RefreshPhase,
+  accounts: readonly AccountRecord[],
+  now: number,
+): (observed: ObservedAccount) => string | null {
+  if (phase === 'recent') return () => isoDate(now - 30 * DAY_MS);
+  const storedByKey = Map.groupBy(
+    accounts.filter(({ deletedAt }) => deletedAt === null),
+    accountKey,
+  );
+  return (observed) => storedAs(storedByKey, observed)?.nextWindowFrom ?? null;
+}
 
 /**
  * Before the whole list is compared. Wallets of several currencies may share an identity, and an account that changed its
@@ -220,11 +231,6 @@ function storedAs(storedByKey: ReadonlyMap<string, readonly AccountRecord[]>, ob
   const alike = storedByKey.get(accountKey(observed)) ?? [];
   if (observed.identity === null) return alike.length === 1 ? alike[0] : undefined;
   return alike.find(({ currency }) => currency === observed.currency) ?? alike[0];
-}
-
-function windowStart(refresh: Refresh, account: { nextWindowFrom: string | null } | undefined, now: number): string | null {
-  if (refresh.phase === 'recent') return isoDate(now - 30 * DAY_MS);
-  return account?.nextWindowFrom ?? null;
 }
 
 function progressWriter(services: RefreshServices, refresh: Refresh): (refreshed: number, total: number | null) => Promise<void> {

@@ -2,7 +2,7 @@
 import type { Connector } from '../../connectors/connector.ts';
 import { appendEvents, takeTimestamps } from '../../events/append.ts';
 import { type Item, type ItemRow, itemFromRow } from '../../items/items.ts';
-import { type RefreshRequest, requestRefreshes } from '../../items/refreshes.ts';
+import { nextPhase, type RefreshRequest, requestRefreshes } from '../../items/refreshes.ts';
 import { type Sql, sql, sqlTable } from '../../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../../storage/storage.ts';
 import type { Circuit } from './circuit.ts';
@@ -109,8 +109,7 @@ async function apply(tx: Writer, decided: readonly Decided<Exclude<AtDue, Become
   const requests = asked
     .filter(({ item }) => moved.has(item.id))
     .map(({ item, clockOffsetMs }): RefreshRequest => {
-      const phase = !item.connectedOnce ? 'recent' : item.fullRefreshWanted ? 'full' : 'incremental';
-      return { item, cause: 'scheduler', phase, startedAt: realNow + clockOffsetMs, runAt: realNow };
+      return { item, cause: 'scheduler', phase: nextPhase(item), startedAt: realNow + clockOffsetMs, runAt: realNow };
     });
   await requestRefreshes(tx, requests);
 }
