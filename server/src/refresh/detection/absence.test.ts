@@ -29,6 +29,26 @@ describe('absence', () => {
     );
   });
 
+  test('a list that is refuted by what returns takes its other suspicions back, where the new one does not speak of them', () => {
+    const many = Array.from({ length: 20 }, (_, at) => row(-100 - at, 1 + at, `ACHAT NUMERO ${at}`));
+    const known = look(BLANK, list(many));
+    // Nothing at all, twice: the breaker holds everything. Then a page of the newest rows, and nothing at all again, days later.
+    const nothing = look(known.memory, list([]), NOON + 12 * HOUR_MS);
+    const nothingAgain = look(nothing.memory, list([]), NOON + 24 * HOUR_MS);
+    assert.equal(nothingAgain.memory.breaker?.rows.length, 20);
+    const page = look(nothingAgain.memory, list(many.slice(15), { edgeExclusive: true }), NOON + 36 * HOUR_MS);
+    assert.deepEqual([counts(page), page.outcome.held.length, page.memory.breaker], ['0/0/0', 0, null]);
+    assert.ok(liveRows(page.memory).every(({ missing, missingAt }) => missing === 0 && missingAt === null));
+    assert.equal(counts(look(page.memory, list([]), NOON + 10 * DAY_MS)), '0/0/0');
+  });
+
+  test('a row that is missing again from the list that refutes the one before is still suspected', () => {
+    const three = [...rows, row(-700, 3, 'PAIN')];
+    const once = look(look(BLANK, list(three)).memory, list([three[0]!]));
+    const again = look(once.memory, list(three.slice(0, 2)), NOON + 12 * HOUR_MS);
+    assert.equal(again.outcome.deleted[0]?.row.rawText, 'PAIN');
+  });
+
   test('rows outside the window and in incomplete lists are left alone', () => {
     const outside = look(first.memory, list([], { windows: [{ from: '2026-03-03', to: '2026-03-31' }] }));
     assert.equal(outside.outcome.held.length, 0);

@@ -31,6 +31,8 @@ export function judgeAbsences(matching: Matching, circumstances: Circumstances):
   const certain: Change[] = [...matching.voided].map((stored) => deletion(stored.row, 'correction', now));
   const absent: Stored[] = [];
   const proposals: Proposal[] = [];
+  const unsuspected: Change[] = [];
+  const refuted = refutedLists(matching);
   for (const stored of matching.live) {
     if (stored.taken) continue;
     const vouched = vouchesFor(window, stored.status, stored.day);
@@ -38,6 +40,7 @@ export function judgeAbsences(matching: Matching, circumstances: Circumstances):
     if (replacement !== undefined && !replacement.taken) proposals.push({ stored, after: stored.row, reason: 'amount_changed' });
     else if (vouched && stored.status === 'booked') absent.push(stored);
     else if (vouched) certain.push(deletion(stored.row, 'pending_gone', now));
+    else if (refuted.has(stored.row.missingAt)) unsuspected.push(withoutSuspicion(stored.row));
   }
   const decided = [...circumstances.changes, ...certain, ...proposals.map(({ stored }) => deletion(stored.row, 'amount_changed', now))];
   const agrees = balanceAgrees(absent, decided, circumstances);
@@ -49,8 +52,24 @@ export function judgeAbsences(matching: Matching, circumstances: Circumstances):
     if (reason === null) held.push(hold(stored.row, after, after === stored.row ? 'absence_too_soon' : 'first_absence'));
     else proposals.push({ stored, after, reason });
   }
-  const { changes, breaker } = passBreaker(matching, proposals, circumstances);
-  return { changes: [...certain, ...held, ...changes], breaker };
+  const cleared = new Set(unsuspected.map(({ after }) => after.id));
+  const { changes, breaker } = passBreaker(matching, proposals, cleared, circumstances);
+  return { changes: [...certain, ...held, ...unsuspected, ...changes], breaker };
+}
+
+/**
+ * When lists were compared that lacked a row which is shown again: they were not the whole truth. What else they lacked is
+ * suspected no longer where this list does not speak of it; else a bank that shows a page and now and then nothing at all would
+ * have all that is older than the page deleted, though each time its next answer proved it wrong.
+ */
+function refutedLists({ pairs }: Matching): ReadonlySet<number | null> {
+  const lists = new Set<number | null>();
+  for (const { stored } of pairs) if (stored.status === 'booked' && stored.row.missingAt !== null) lists.add(stored.row.missingAt);
+  return lists;
+}
+
+function withoutSuspicion(row: StoredTransaction): Change {
+  return { before: row, after: { ...row, missing: 0, missingAt: null }, reason: { kind: 'unsuspected' } };
 }
 
 function deletion(row: StoredTransaction, reason: DeletionReason, now: number): Change {
@@ -83,7 +102,12 @@ function balanceAgrees(absent: readonly Stored[], decided: readonly Change[], { 
 }
 
 /** Applies the proposed deletions of booked rows, unless they are so many that the bank is more likely wrong. */
-function passBreaker(matching: Matching, proposals: readonly Proposal[], { breaker, fullRefresh }: Circumstances): Judgement {
+function passBreaker(
+  matching: Matching,
+  proposals: readonly Proposal[],
+  unsuspected: ReadonlySet<number>,
+  { breaker, fullRefresh }: Circumstances,
+): Judgement {
   const { now } = matching;
   const earlier = new Map(breaker?.rows.map((row) => [row.id, row]));
   const applied: Change[] = [];
@@ -101,7 +125,7 @@ function passBreaker(matching: Matching, proposals: readonly Proposal[], { break
   const proposed = new Set(proposals.map(({ stored }) => stored.row.id));
   const rows: BreakerRow[] = matching.live.flatMap((stored) => {
     const row = earlier.get(stored.row.id);
-    return row === undefined || stored.taken || proposed.has(row.id) ? [] : [row];
+    return row === undefined || stored.taken || proposed.has(row.id) || unsuspected.has(row.id) ? [] : [row];
   });
   for (const proposal of open) {
     const { row } = proposal.stored;

@@ -14,7 +14,9 @@ export type Reason =
   | { readonly kind: 'deleted'; readonly reason: DeletionReason }
   | { readonly kind: 'held'; readonly reason: HoldReason }
   /** The row's id was claimed by another row. */
-  | { readonly kind: 'id_lost' };
+  | { readonly kind: 'id_lost' }
+  /** The list that lacked the row is refuted. */
+  | { readonly kind: 'unsuspected' };
 
 /** One row from before the first batch to after the last, with the latest reason of each kind. */
 export type Net = {
@@ -51,6 +53,9 @@ export function addChanges(net: Map<number, Net>, changes: readonly Change[]): v
         break;
       case 'held':
         row.hold = reason.reason;
+        break;
+      case 'unsuspected':
+        row.hold = null;
         break;
       case 'id_lost':
         break;
