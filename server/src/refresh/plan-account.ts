@@ -1,11 +1,13 @@
 /** One account of a plan: what its answer means for its rows and for itself. Pure. */
 import type { AccountRecord } from '../accounts/accounts.ts';
+import { DAY_MS } from '../base/clock.ts';
 import type { Balance, Batch, ObservedAccount, StatusCode } from '../connectors/connector.ts';
 import { defaultInfo } from '../connectors/statuses.ts';
 import type { FetchedAccount } from './bank.ts';
 import { detect } from './detection/detect.ts';
 import { trustLevel } from './detection/identifiers.ts';
 import type { Breaker, Outcome, Trust } from './detection/types.ts';
+import { areWhole, FLOOR_HELD_DAYS } from './detection/window.ts';
 import type { PlanInput, PlannedAccount } from './plan.ts';
 import { type AccountNote, noteOfCompared, noteOfFailed } from './record.ts';
 import { nothingAgain, settle, trustOf } from './same-answer.ts';
@@ -30,7 +32,9 @@ export function planAccount(input: PlanInput, fetched: FetchedAccount, found: Fo
   const again = input.settled.get(base.id) ?? null;
   const compared = { account: base, batches, since: input.since.get(base.id) ?? null, now: input.now };
   const outcome = again ? nothingAgain(base, again, batches[0]!.balance) : outcomeOf(input, base, fetched, answer);
-  const settled = again ? base.settled : settle(compared, input.refreshId, rows, outcome);
+  const owed = historyOwed(input, asked.phase, base, batches);
+  // What is owed ends with time, which a comparison that found nothing does not know.
+  const settled = again ? base.settled : owed ? null : settle(compared, input.refreshId, rows, outcome);
   const status = accountStatus(base.status, outcome);
   const record: AccountRecord = {
     ...described,
@@ -41,7 +45,7 @@ export function planAccount(input: PlanInput, fetched: FetchedAccount, found: Fo
     trust: JSON.stringify(outcome.trust),
     breaker: outcome.breaker && JSON.stringify({ rows: outcome.breaker.rows }),
     breakerReleaseTaken: outcome.breaker?.released ? base.breakerReleaseTaken : base.breakerReleasedAt,
-    nextWindowFrom: historyOwed(asked.phase, base, batches) ? null : outcome.nextWindowFrom,
+    nextWindowFrom: owed ? null : outcome.nextWindowFrom,
     historyComplete: base.historyComplete || batches.every(({ coverage }) => coverage.historyComplete),
     settled: typeof settled === 'string' || settled === null ? settled : JSON.stringify(settled),
   };
@@ -71,7 +75,7 @@ function outcomeOf(
     accountType: account.type,
     breaker: breakerOf(base),
     fullRefresh: asked.phase === 'full',
-    windowFrom: asked.phase === 'incremental' ? asked.from : null,
+    windowFrom: asked.phase === 'incremental' ? asked.from : base.nextWindowFrom,
     now: input.now,
   });
   return input.pendingTransition === 'recreate' ? recreated(outcome) : outcome;
@@ -86,10 +90,18 @@ function breakerOf({ breaker, breakerReleasedAt, breakerReleaseTaken }: AccountR
 
 /**
  * After the recent rows of a first connection the history is still to come. Until an answer has brought it the account has no
- * window, so that whichever refresh is next asks for everything: the one that should bring it may fail, or this account in it.
+ * window, so that whichever refresh is next asks for everything: the one that should bring it may fail, or this account in it, or
+ * break off midway. For so long after the connection as a floor is held: some banks never answer with a whole list.
  */
-function historyOwed(phase: FetchedAccount['asked']['phase'], base: AccountRecord, batches: readonly Batch[]): boolean {
-  return phase === 'recent' && !base.historyComplete && !batches.every(({ coverage }) => coverage.historyComplete);
+function historyOwed(
+  { item, now }: PlanInput,
+  phase: FetchedAccount['asked']['phase'],
+  base: AccountRecord,
+  batches: readonly Batch[],
+): boolean {
+  if (base.historyComplete || batches.every(({ coverage }) => coverage.historyComplete)) return false;
+  if (phase === 'recent') return true;
+  return phase === 'full' && base.nextWindowFrom === null && now < item.createdAt + FLOOR_HELD_DAYS * DAY_MS && !areWhole(batches);
 }
 
 /** A balance that is known in the old currency of its account only is not known in the new one. */

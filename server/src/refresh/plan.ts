@@ -42,7 +42,7 @@ export type Plan = {
 };
 
 export type PlanInput = {
-  item: Pick<Item, 'id' | 'userUuid'>;
+  item: Pick<Item, 'id' | 'userUuid' | 'createdAt'>;
   refreshId: string;
   answer: Extract<BankAnswer, { kind: 'answered' }>;
   stored: readonly AccountRecord[];

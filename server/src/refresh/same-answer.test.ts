@@ -127,7 +127,7 @@ function look(side: Side, batch: Batch, now: number, refreshId: string, mayRecog
   );
   const plan = planRefresh(
     {
-      item: { id: 1, userUuid: 'u' },
+      item: { id: 1, userUuid: 'u', createdAt: START },
       refreshId,
       answer,
       stored,

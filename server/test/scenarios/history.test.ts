@@ -47,7 +47,7 @@ async function open(storage: Storage, access: Connector['bank']['access'] = {}) 
       const batches = fetched.batches.map((batch) => ({
         ...batch,
         observations: batch.observations.slice(-1),
-        coverage: { ...batch.coverage, bookedComplete: false },
+        coverage: { ...batch.coverage, bookedComplete: false, historyComplete: false },
       }));
       return { ...fetched, batches };
     },
@@ -204,6 +204,62 @@ eachEngine('the whole history', (openStorage) => {
     await advance(world, 1);
     const { from } = bank.asked.find(({ account }) => account === 'first')!;
     assert.ok(from !== null && from <= isoDate(missed * DAY_MS), String(from));
+    assert.ok((await labels(storage)).includes('MISSED'));
+  });
+
+  test('is still owed where the answer that should have brought it broke off', async (t) => {
+    const storage = await openStorage(t);
+    const { bank, world } = await open(storage, { fullRefreshDays: null });
+    const isFirstFull = ({ phase }: FetchRequest) => {
+      if (phase === 'full') bank.brokenOff = true;
+      return null;
+    };
+    bank.fails = isFirstFull;
+    await world.connect(DRIVEN_BANK, LOGIN);
+    assert.deepEqual(await labels(storage), ['RECENT', 'RECENT']);
+    bank.fails = () => null;
+    bank.brokenOff = false;
+    bank.asked.length = 0;
+    await advance(world, 1);
+    assert.equal(bank.asked[0]!.from, null);
+    assert.deepEqual(await labels(storage), ['OLD', 'RECENT', 'OLD', 'RECENT']);
+  });
+
+  test('is not owed for ever by a bank that never answers with a whole list', async (t) => {
+    const storage = await openStorage(t);
+    const { bank, world } = await open(storage, { fullRefreshDays: null });
+    bank.brokenOff = true;
+    const itemId = await world.connect(DRIVEN_BANK, LOGIN);
+    const askedAt = async (day: number) => {
+      world.clock.advance(START + day * DAY_MS - world.clock.now());
+      bank.asked.length = 0;
+      await refreshItem(world.services, itemId, 'api', 0);
+      await world.run();
+      return bank.asked[0]!.from;
+    };
+    assert.equal(await askedAt(89), null);
+    await askedAt(91);
+    assert.notEqual(await askedAt(92), null);
+  });
+
+  test('that is looked at once more and breaks off moves no window past days that were not held before', async (t) => {
+    const storage = await openStorage(t);
+    const { bank, world } = await open(storage, { fullRefreshDays: null });
+    const itemId = await world.connect(DRIVEN_BANK, LOGIN);
+    bank.fails = () => DOWN;
+    await advance(world, 40);
+    const missed = TODAY + 5;
+    bank.payments.push({ account: 'first', day: missed, minor: -99, label: 'MISSED', bookedOn: missed });
+    bank.payments.push({ account: 'first', day: TODAY + 39, minor: -12, label: 'NEWEST', bookedOn: TODAY + 39 });
+    bank.fails = () => null;
+    bank.brokenOff = true;
+    await storage.transaction((tx) => tx.run(sql`update items set full_refresh_wanted = 1`));
+    bank.asked.length = 0;
+    await refreshItem(world.services, itemId, 'api', 0);
+    await world.run();
+    assert.equal(bank.asked[0]!.phase, 'full');
+    bank.brokenOff = false;
+    await advance(world, 1);
     assert.ok((await labels(storage)).includes('MISSED'));
   });
 

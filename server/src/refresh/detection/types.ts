@@ -60,7 +60,7 @@ export type DetectionInput = {
   readonly breaker: Breaker | null;
   /** Whether the whole available history was asked for. */
   readonly fullRefresh: boolean;
-  /** From where this refresh asked, as the one before it had said; null for everything. */
+  /** Where an incremental refresh begins now, as the one before had said; null for everything. A full one asks for more. */
   readonly windowFrom: CalendarDate | null;
   readonly now: number;
 };

@@ -36,11 +36,11 @@ export function windowOf({ coverage, observations }: Batch): Window {
 export const DAYS_BEFORE_WINDOW = 14;
 
 /** A floor that nobody vouches past is held for so long; else a bank whose lists are never complete would be asked for ever more. */
-const FLOOR_HELD_DAYS = 90;
+export const FLOOR_HELD_DAYS = 90;
 
 /**
- * Where the next incremental refresh begins: at `wanted`, unless these lists leave out days since `before`, from where the bank
- * was asked. An answer that was broken off, or cut by its number of rows, moves no floor past what it does not hold: those days
+ * Where the next incremental refresh begins: at `wanted`, unless these lists leave out days since `before`, where this one was
+ * to begin. An answer that was broken off, or cut by its number of rows, moves no floor past what it does not hold: those days
  * would never be asked for again. Where a complete list begins later than asked, the bank has no more.
  */
 export function nextFloor(
@@ -58,6 +58,11 @@ export function nextFloor(
 export function floorMovesAt(floor: CalendarDate | null, batches: readonly Batch[]): number | null {
   if (floor === null || holdsAllSince(floor, batches)) return null;
   return (dayNumber(floor) + FLOOR_HELD_DAYS + 1) * DAY_MS;
+}
+
+/** Neither broken off nor cut by the number of rows. */
+export function areWhole(batches: readonly Batch[]): boolean {
+  return batches.every(({ coverage }) => coverage.bookedComplete && !coverage.edgeExclusive);
 }
 
 function holdsAllSince(date: CalendarDate, batches: readonly Batch[]): boolean {
