@@ -2,9 +2,10 @@
  * What the bank truly had at each answer that told the truth, and what a customer must therefore see: exactly that, except
  * that a booked row which the bank took back may stay until a second true answer, six hours later or more.
  */
-import type { Algorithm, Ours, VisibleRow } from './algorithms.ts';
+import type { Algorithm, VisibleRow } from './algorithms.ts';
 import { type Answer, dayOf } from './bank.ts';
 import type { Face } from './payments.ts';
+import type { Ours } from './pontage.ts';
 
 export type Compared = {
   readonly missing: readonly string[];
@@ -44,6 +45,7 @@ export function openTruth(): Truth {
       for (const [key, { day, count }] of visible) {
         const booked = key.startsWith('booked');
         const now = snapshot.counts.get(key)?.count ?? 0;
+        if (count <= now) continue;
         const most = booked ? mostLately(snapshots, key, day, hour, 1) : now;
         if (count <= most) continue;
         const kept = Math.min(count - most, countsOf(ours.heldByBreaker()).get(key)?.count ?? 0);
@@ -82,10 +84,15 @@ export function wronglyDeleted(ours: Ours, truth: readonly Face[]): string[] {
   return deleted.map(keyOf).filter((key) => (has.get(key)?.count ?? 0) > (visible.get(key)?.count ?? 0));
 }
 
-/** Against all that the bank has. */
-export function difference(algorithm: Algorithm, truth: readonly Face[]): { missing: number; extra: number } {
-  const has = countsOf(truth.map(visibleFace));
-  const visible = countsOf(algorithm.visible());
+/** Against all that the bank has, or what it has booked since a day. */
+export function difference(
+  algorithm: Pick<Algorithm, 'visible'>,
+  truth: readonly Face[],
+  since = Number.NEGATIVE_INFINITY,
+): { missing: number; extra: number } {
+  const matters = ({ status, day }: VisibleRow) => status !== 'booked' || day >= since;
+  const has = countsOf(truth.map(visibleFace).filter(matters));
+  const visible = countsOf([...algorithm.visible()].filter(matters));
   let missing = 0;
   let extra = 0;
   for (const key of new Set([...has.keys(), ...visible.keys()])) {
@@ -96,8 +103,26 @@ export function difference(algorithm: Algorithm, truth: readonly Face[]): { miss
   return { missing, extra };
 }
 
+/** Of rows that must be there, those that are not, whatever their labels where the bank has relabelled them. */
+export function lacking(ours: Ours, due: readonly Face[], relabelled: boolean): string[] {
+  const shown = (row: VisibleRow) => (relabelled ? { ...row, label: '' } : row);
+  const visible = countsOf([...ours.visible()].map(shown));
+  return [...countsOf(due.map((face) => shown(visibleFace(face))))].flatMap(([key, { count }]) =>
+    Array<string>(Math.max(0, count - (visible.get(key)?.count ?? 0))).fill(key),
+  );
+}
+
+/** Faces are looked at after every answer: each is turned into a row, and a row into its key, once. */
+const rowOfFace = new WeakMap<Face, VisibleRow>();
+const keyOfRow = new WeakMap<VisibleRow, string>();
+
 function visibleFace(face: Face): VisibleRow {
-  return { status: face.status, day: dayOf(face), minor: face.minor, label: face.label };
+  let row = rowOfFace.get(face);
+  if (row === undefined) {
+    row = { status: face.status, day: dayOf(face), minor: face.minor, label: face.label };
+    rowOfFace.set(face, row);
+  }
+  return row;
 }
 
 function countsOf(rows: Iterable<VisibleRow>): Counts {
@@ -111,6 +136,12 @@ function countsOf(rows: Iterable<VisibleRow>): Counts {
   return counts;
 }
 
-function keyOf({ status, day, minor, label }: VisibleRow): string {
-  return `${status} ${day} ${minor} ${label}`;
+function keyOf(row: VisibleRow): string {
+  let key = keyOfRow.get(row);
+  if (key === undefined) {
+    const { status, day, minor, label } = row;
+    key = `${status} ${day} ${minor} ${label}`;
+    keyOfRow.set(row, key);
+  }
+  return key;
 }
