@@ -41,6 +41,7 @@ export type Observation = {
   providerId?: string;
   /** The provider id of the pending row that this booked row replaces, where the bank says so. */
   linkPendingId?: string;
+  /** In the currency of `amount`; in another it is left aside. */
   balanceAfter?: Money;
   /** The bank's own code of the kind of operation. */
   bankCode?: string;

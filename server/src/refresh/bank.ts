@@ -15,6 +15,7 @@ import {
   checkAuthentication,
   checkBatches,
   checkFailure,
+  withOwnBalances,
   withoutRepetitions,
   withStorableNames,
   withStorableTexts,
@@ -110,7 +111,7 @@ export async function askBank(conversation: Conversation): Promise<BankAnswer> {
         return answered;
       }
       checkBatches(answered.batches, account.currency);
-      return { kind: 'fetched', batches: withStorableTexts(answered.batches) };
+      return { kind: 'fetched', batches: withOwnBalances(withStorableTexts(answered.batches)) };
     });
     if (answer.kind === 'failed' && endsRefresh(answer)) return { ...answer, keep, consentExpiresAt };
     fetched.push({ account, asked: { phase, from }, answer });

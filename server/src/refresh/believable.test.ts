@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { money } from '../base/money.ts';
 import type { Batch, Observation } from '../connectors/connector.ts';
-import { checkBatches, withStorableTexts } from './believable.ts';
-import { list, row } from './detection/fixtures.ts';
+import { checkBatches, withOwnBalances, withStorableTexts } from './believable.ts';
+import { BLANK, counts, list, liveRows, look, row } from './detection/fixtures.ts';
 
 const broken = (part: Record<string, unknown>): Batch => list([{ ...row(-250, 1, 'CAFE'), ...part } as Observation]);
 
@@ -52,6 +52,27 @@ describe('an answer of a bank', () => {
         ['A\uFFFD', 'x\uFFFD'],
         ['B', undefined],
       ],
+    );
+  });
+
+  test("loses balances in another currency than their row's, which tell nothing of it, and is untouched without", () => {
+    const own = { balanceAfter: money(9_750, 2, 'EUR') };
+    const foreign = { balanceAfter: money(9_750, 2, 'USD') };
+    const plain = [list([row(-250, 1, 'CAFE', own), row(-250, 2, 'CAFE')])];
+    assert.equal(withOwnBalances(plain), plain);
+    // Two alike: which of them is gone is for their balances to say, if they say anything.
+    const first = look(BLANK, withOwnBalances([list([row(-250, 1, 'CAFE', own), row(-250, 1, 'CAFE', foreign)])]));
+    assert.deepEqual(
+      liveRows(first.memory)
+        .map(({ balanceAfter }) => balanceAfter?.currency ?? null)
+        .sort(),
+      ['EUR', null],
+    );
+    const again = look(first.memory, withOwnBalances([list([row(-250, 1, 'CAFE', foreign)])]));
+    assert.deepEqual([counts(again), again.outcome.touched.length], ['0/0/0', 0]);
+    assert.deepEqual(
+      again.outcome.held.map(({ row: { balanceAfter } }) => balanceAfter),
+      [own.balanceAfter],
     );
   });
 });

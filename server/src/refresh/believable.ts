@@ -220,6 +220,23 @@ export function withStorableTexts(batches: readonly Batch[]): readonly Batch[] {
   }));
 }
 
+/**
+ * The same rows without balances in another currency than their row's: it is the row's that is stored with it, so such a balance
+ * would look like another one at every refresh, or like one of the row's currency. The same array where there is none.
+ */
+export function withOwnBalances(batches: readonly Batch[]): readonly Batch[] {
+  const isOwn = ({ amount, balanceAfter }: Observation) => balanceAfter === undefined || balanceAfter.currency === amount.currency;
+  if (batches.every(({ observations }) => observations.every(isOwn))) return batches;
+  return batches.map((batch) => ({
+    ...batch,
+    observations: batch.observations.map((row) => {
+      if (isOwn(row)) return row;
+      const { balanceAfter, ...rest } = row;
+      return rest;
+    }),
+  }));
+}
+
 export function withStorableNames(accounts: readonly ObservedAccount[]): readonly ObservedAccount[] {
   const kept = (text: string | null) => text && storable(text);
   return accounts.map((account) => ({

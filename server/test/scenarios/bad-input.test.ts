@@ -256,6 +256,14 @@ eachEngine('rows', (open) => {
     await isQuiet(world, itemId);
   });
 
+  test('with a balance beside them in another currency are kept without it', async (t) => {
+    const storage = await open(t);
+    await begin(storage, { rows: [{ ...ROW, balanceAfter: money(9_750, 2, 'USD') }] });
+    assert.deepEqual(await storage.all(sql`select amount_minor, balance_after_minor from transactions`), [
+      { amount_minor: -250, balance_after_minor: null },
+    ]);
+  });
+
   test('without dates, of 1900, and of years to come are kept, and counted once', async (t) => {
     const storage = await open(t);
     const { bookingDate: _, ...undated } = ROW;
