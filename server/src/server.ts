@@ -252,6 +252,7 @@ function mountPublic(
       arrivals,
       ...edge,
       resolve: resolveBySystem,
+      onRefreshRequested: () => worker.wake(),
       moveClock: (id, move, signal) => moveClock({ services, delivery }, id, move, signal),
     }),
   );

@@ -1,8 +1,10 @@
 import type { Command } from 'commander';
+import { findApplication } from '../access/applications.ts';
 import { isoTimestamp } from '../base/clock.ts';
 import { OperatorError } from '../config.ts';
 import { findItem } from '../items/items.ts';
 import { findPastRefresh, type PastRefresh, refreshesOfItem } from '../items/refresh-history.ts';
+import { FILES_ARE_READ_ONCE, refreshItem } from '../refresh/connection.ts';
 import { explainAccount, explainChange, explainRefresh, recordOf } from '../refresh/explain.ts';
 import { changesOfRefresh, type KeptChange } from '../transactions/changes.ts';
 import { describe, print, table, withServices } from './command.ts';
@@ -30,6 +32,28 @@ export function addRefreshCommands(program: Command): void {
             ? ['The item has not been refreshed yet.']
             : table(['ID', 'STARTED', 'TRIGGER', 'PHASE', 'STATUS', 'NEW', 'UPDATED', 'DELETED', 'HELD'], found.map(rowOf));
         print(options, found.map(shown), lines);
+      }),
+    );
+
+  describe(refresh, 'start', 'refresh an item now, within the quotas of its bank', 'refresh start --item 4568477 --full')
+    .requiredOption('--item <id>', 'the item')
+    .option('--full', 'ask for the whole history rather than for what may have changed')
+    .action((options: { item: string; full?: boolean; json?: boolean }) =>
+      withServices(async (services) => {
+        const itemId = wholeNumber('--item', options.item, Number.MAX_SAFE_INTEGER);
+        const item = await findItem(services.storage, itemId);
+        const application = item && (await findApplication(services.storage, item.applicationId));
+        if (!item || !application) throw new OperatorError(`There is no item ${options.item}.`);
+        const full = options.full === true;
+        if (full && services.connector(item.bankId)?.bank.input === 'files') throw new OperatorError(`${FILES_ARE_READ_ONCE}.`);
+        const asked = await refreshItem(services, itemId, 'api', application.clockOffsetMs, { full });
+        if (!asked) throw new OperatorError(`There is no item ${options.item}.`);
+        const { refreshId, joined, phase } = asked;
+        print(options, { refresh_id: refreshId, phase, joined }, [
+          joined
+            ? `Refresh ${refreshId} (${phase}) is under way already${full && phase !== 'full' ? '; the next one asks for the whole history' : ''}.`
+            : `Refresh ${refreshId} (${phase}) runs on the server: see npx pontage refresh list --item ${itemId}`,
+        ]);
       }),
     );
 

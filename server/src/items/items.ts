@@ -127,6 +127,8 @@ export type RefreshedItem = {
   connected: boolean;
   historyComplete: boolean;
   fullRefreshWanted: boolean;
+  /** The refresh began without a wish for a full one, and is none: a wish that came meanwhile is not its to fulfil. */
+  keepsFullWish: boolean;
   connectorState: string | null;
   /** The application's clock; null where the user must act first. */
   dueAt: number | null;
@@ -145,6 +147,7 @@ const refreshedTable = sqlTable({
   connected: 'bigint',
   complete: 'bigint',
   full_wanted: 'bigint',
+  keeps_wish: 'bigint',
   new_state: 'text',
   counted: 'bigint',
   refreshed_at: 'bigint',
@@ -163,6 +166,7 @@ export async function updateRefreshedItems(tx: Writer, items: readonly Refreshed
       connected: item.connected ? 1 : 0,
       complete: item.historyComplete ? 1 : 0,
       full_wanted: item.fullRefreshWanted ? 1 : 0,
+      keeps_wish: item.keepsFullWish ? 1 : 0,
       new_state: item.connectorState,
       counted: item.countsAsRefresh ? 1 : 0,
       refreshed_at: item.refreshedAt,
@@ -177,14 +181,15 @@ export async function updateRefreshedItems(tx: Writer, items: readonly Refreshed
       connected_once = case when connected = 1 then 1 else connected_once end,
       credentials_expire_at = case when connected = 1 then null else credentials_expire_at end,
       history_complete = case when complete = 1 then 1 else history_complete end,
-      full_refresh_wanted = full_wanted, connector_state = new_state, refresh_count = refresh_count + counted,
+      full_refresh_wanted = case when keeps_wish = 1 and full_refresh_wanted = 1 then 1 else full_wanted end,
+      connector_state = new_state, refresh_count = refresh_count + counted,
       last_refreshed_at = refreshed_at, schedule = new_schedule, consent_expires_at = consent_until,
       due_at = next_due_at - (select clock_offset_ms from applications where applications.id = items.application_id),
       accounts_updated_at = coalesce(accounts_at, accounts_updated_at)
     from ${refreshed} as refreshed where id = item_id`);
 }
 
-/** The user has been at the bank again: the refresh after this visit looks at the whole history. */
+/** The user has been at the bank again, or somebody asks for it: the next refresh, or the one after a visit, looks at the whole history. */
 export async function wantFullRefresh(tx: Writer, itemId: number): Promise<void> {
   await tx.run(sql`update items set full_refresh_wanted = 1 where id = ${itemId}`);
 }

@@ -141,8 +141,11 @@ const OUTRANKED: Record<RefreshCause, readonly RefreshCause[]> = {
   scheduler: [],
 };
 
+/** The refresh that will run, or runs already. */
+export type RequestedRefresh = { id: string; joined: boolean; phase: RefreshPhase };
+
 /** Asks for a refresh; where one of the item is open already, joins it. Answers which will run. */
-export async function requestRefresh(tx: Writer, request: RefreshRequest): Promise<{ id: string; joined: boolean }> {
+export async function requestRefresh(tx: Writer, request: RefreshRequest): Promise<RequestedRefresh> {
   const id = randomId('rfr');
   const { item } = request;
   // The open one may finish between our two statements; then the next try opens ours.
@@ -152,12 +155,11 @@ export async function requestRefresh(tx: Writer, request: RefreshRequest): Promi
     values (${id}, ${item.id}, ${item.applicationId}, ${item.userUuid}, ${request.cause}, 'authenticating', ${request.phase},
             ${request.startedAt}, ${request.runAt})
     on conflict do nothing`);
-    const open = await tx.first<{ id: string }>(sql`select id from refreshes where item_id = ${item.id} and finished_at is null`);
-    if (open?.id === id) return { id, joined: false };
-    if (open) {
-      await rank(tx, open.id, request.cause);
-      return { id: open.id, joined: true };
-    }
+    const open = await tx.first<{ id: string; phase: RefreshPhase }>(
+      sql`select id, phase from refreshes where item_id = ${item.id} and finished_at is null`,
+    );
+    if (open && open.id !== id) await rank(tx, open.id, request.cause);
+    if (open) return { ...open, joined: open.id !== id };
   }
   throw new Error(`item ${item.id}: no refresh could be opened`);
 }

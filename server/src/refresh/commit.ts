@@ -271,6 +271,7 @@ async function endingOf(services: RefreshServices, run: Run, outcome: Outcome): 
       connected,
       historyComplete: item.historyComplete || finished.fullRefresh,
       fullRefreshWanted: outcome.fullRefreshWanted || fullRefreshDue,
+      keepsFullWish: refresh.phase !== 'full' && !item.fullRefreshWanted,
       connectorState,
       dueAt,
       schedule,

@@ -3,7 +3,7 @@ import { HOUR_MS } from '../base/clock.ts';
 import type { Credentials } from '../connectors/connector.ts';
 import { appendEvents, takeTimestamps } from '../events/append.ts';
 import { findItem, insertItem, replaceCredentials, wantFullRefresh } from '../items/items.ts';
-import { answerChallenge, nextPhase, requestRefresh } from '../items/refreshes.ts';
+import { answerChallenge, nextPhase, type RefreshPhase, requestRefresh } from '../items/refreshes.ts';
 import { sql } from '../storage/sql.ts';
 import type { Writer } from '../storage/storage.ts';
 import type { RefreshServices } from './run.ts';
@@ -80,13 +80,20 @@ export async function connectItem(
   }
 }
 
-/** A refresh of an item that exists: asked by the API, or by the user in Connect. Joins one that is open. */
+/** Why a full refresh of an item of statement files is refused. */
+export const FILES_ARE_READ_ONCE = 'Statement files are read once and not kept: there is no whole history to ask for';
+
+/**
+ * A refresh of an item that exists: asked by the API, or by the user in Connect. Joins one that is open. `full`: the whole history
+ * is wanted; where the open one does not ask for it, it is owed to the next.
+ */
 export async function refreshItem(
   services: Pick<ConnectionServices, 'storage' | 'clock'>,
   itemId: number,
   cause: 'connect' | 'api',
   clockOffsetMs: number,
-): Promise<{ refreshId: string } | null> {
+  { full = false }: { full?: boolean } = {},
+): Promise<{ refreshId: string; joined: boolean; phase: RefreshPhase } | null> {
   const { storage, clock } = services;
   const now = clock.now();
   return storage.transaction(async (tx) => {
@@ -95,10 +102,14 @@ export async function refreshItem(
     const item = await findItem(tx, itemId);
     if (!item) return null;
     // A user who waits sees what is new at once; the whole history follows.
-    if (item.connectedOnce && cause === 'connect') await wantFullRefresh(tx, itemId);
-    const phase = nextPhase({ ...item, fullRefreshWanted: item.fullRefreshWanted && cause !== 'connect' });
-    const { id: refreshId } = await requestRefresh(tx, { item, cause, phase, startedAt: now + clockOffsetMs, runAt: now });
-    return { refreshId };
+    if (item.connectedOnce && (full || cause === 'connect')) await wantFullRefresh(tx, itemId);
+    const wanted = nextPhase({ ...item, fullRefreshWanted: full || (item.fullRefreshWanted && cause !== 'connect') });
+    const {
+      id: refreshId,
+      joined,
+      phase,
+    } = await requestRefresh(tx, { item, cause, phase: wanted, startedAt: now + clockOffsetMs, runAt: now });
+    return { refreshId, joined, phase };
   });
 }
 

@@ -44,7 +44,15 @@ function ending(refresh: Refresh, write: Ending['write'] = async () => {}): Endi
     origin: { applicationId: APPLICATION, refreshId: id, committedAt: START + 2 },
     drafts: [{ type: 'item.refreshed', itemId, userUuid, fullRefresh: false, statusCode: 0, statusCodeInfo: 'OK' }],
     item: {
-      ...{ id: itemId, status: 0, statusCodeInfo: 'OK', connected: true, historyComplete: true, fullRefreshWanted: false },
+      ...{
+        id: itemId,
+        status: 0,
+        statusCodeInfo: 'OK',
+        connected: true,
+        historyComplete: true,
+        fullRefreshWanted: false,
+        keepsFullWish: true,
+      },
       ...{ connectorState: null, dueAt: START + itemId, schedule: '{}', consentExpiresAt: null, refreshedAt: START + 1 },
       countsAsRefresh: true,
     },

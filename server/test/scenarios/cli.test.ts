@@ -138,6 +138,7 @@ const COMMANDS = [
   'event show',
   'refresh explain',
   'refresh list',
+  'refresh start',
   'account release',
   'event resend',
   'attempt list',
@@ -214,6 +215,27 @@ test('wrong usage exits 2, failures 1, each with a sentence and without a stack 
       assert.doesNotMatch(said, /\n\s+at .*:\d+:\d+/);
     }),
   );
+});
+
+test('a refresh is asked for from the command line, also of the whole history, and one that is open is joined', async () => {
+  const environment = { ...folder('refresh'), PONTAGE_SECRET_KEY: KEY };
+  const app = await json(['app', 'create', '--name', 'Mine', '--environment', 'sandbox'], environment);
+  const database = new DatabaseSync(join(root, 'refresh', 'pontage.db'));
+  database.exec(`
+    insert into users (uuid, application_id, created_at) values ('u', '${app.id}', 0);
+    insert into items (id, application_id, user_uuid, bank_id, status, data_key_id, connected_once, created_at)
+    values (7, '${app.id}', 'u', 574, 0, 'k', 1, 0), (8, '${app.id}', 'u', 9001, 0, 'k', 1, 0)`);
+  database.close();
+  const asked = await json<{ refresh_id: string }>(['refresh', 'start', '--item', '7'], environment);
+  assert.deepEqual(asked, { refresh_id: asked.refresh_id, phase: 'incremental', joined: false });
+  const joined = await run(['refresh', 'start', '--item', '7', '--full'], environment);
+  assert.match(
+    joined.stdout,
+    new RegExp(`${asked.refresh_id} \\(incremental\\) is under way already; the next one asks for the whole history`),
+  );
+  const refused = await run(['refresh', 'start', '--item', '8', '--full'], environment);
+  assert.deepEqual([refused.code, /Statement files are read once/.test(refused.stderr)], [1, true], refused.stderr);
+  assert.match((await run(['refresh', 'start', '--item', '9'], environment)).stderr, /There is no item 9/);
 });
 
 test('commands beside a running server take effect, and a webhook arrives signed with the old and the new secret', async () => {

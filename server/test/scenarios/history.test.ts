@@ -9,6 +9,7 @@ import { sql } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { DRIVEN_BANK, drivenBank } from '../support/driven-bank.ts';
 import { eachEngine } from '../support/engines.ts';
+import { managementOf } from '../support/management.ts';
 import { APPLICATION, createWorld, START, USER, type World } from '../support/world.ts';
 
 const TODAY = Math.floor(START / DAY_MS);
@@ -28,6 +29,7 @@ async function open(storage: Storage, access: Connector['bank']['access'] = {}) 
     listFails: (): Failure | null => null,
     fails: (_: FetchRequest): Failure | null => null,
     brokenOff: false,
+    between: async (): Promise<void> => {},
     asked: [] as { account: string; phase: string; from: string | null }[],
     payments: payments(LOGIN.USER),
   };
@@ -42,6 +44,7 @@ async function open(storage: Storage, access: Connector['bank']['access'] = {}) 
     fetchAccount: async (request, signal) => {
       bank.asked.push({ account: request.account.handle, phase: request.phase, from: request.from });
       const fetched = bank.fails(request) ?? (await connector.fetchAccount(request, signal));
+      await bank.between();
       if (fetched.kind === 'failed' || !bank.brokenOff) return fetched;
       // Newest first, until the line broke.
       const batches = fetched.batches.map((batch) => ({
@@ -52,7 +55,7 @@ async function open(storage: Storage, access: Connector['bank']['access'] = {}) 
       return { ...fetched, batches };
     },
   };
-  return { bank, world: await createWorld(storage, [told]) };
+  return { bank, connector: told, world: await createWorld(storage, [told]) };
 }
 
 async function advance(world: World, days: number): Promise<void> {
@@ -261,6 +264,87 @@ eachEngine('the whole history', (openStorage) => {
     bank.brokenOff = false;
     await advance(world, 1);
     assert.ok((await labels(storage)).includes('MISSED'));
+  });
+
+  test('is looked at on demand, by one refresh at a time', async (t) => {
+    const storage = await openStorage(t);
+    const { bank, world, connector } = await open(storage, { fullRefreshDays: null });
+    let woken = 0;
+    const call = managementOf(world, { onRefreshRequested: () => (woken += 1) });
+    const itemId = await world.connect(DRIVEN_BANK, LOGIN);
+    const path = `/api/v1/items/${itemId}/refresh`;
+    bank.payments.push({ account: 'first', day: TODAY - 35, minor: -55, label: 'LATE', bookedOn: TODAY - 35 });
+    await call(202, 'POST', path);
+    await world.run();
+    assert.ok(!(await labels(storage)).includes('LATE'));
+
+    bank.asked.length = 0;
+    const asked = await call<{ refresh_id: string }>(202, 'POST', path, { window: 'full' });
+    const { refresh_id, ...rest } = asked;
+    assert.deepEqual(rest, { phase: 'full', joined: false });
+    assert.deepEqual(await call(202, 'POST', path, { window: 'full' }), { refresh_id, phase: 'full', joined: true });
+    await world.run();
+    assert.deepEqual([...new Set(bank.asked.map(({ phase, from }) => `${phase} ${from}`))], ['full null']);
+    assert.ok((await labels(storage)).includes('LATE'));
+    assert.equal((await refreshed(world)).at(-1)?.full_refresh, true);
+    bank.asked.length = 0;
+    await call(202, 'POST', path, { window: 'incremental' });
+    await world.run();
+    assert.equal(bank.asked[0]!.phase, 'incremental', 'it is not owed any more');
+    assert.equal(woken, 4);
+
+    await call(400, 'POST', path, { window: 'all' });
+    await call(400, 'POST', path, { full: true });
+    await call(404, 'POST', '/api/v1/items/1/refresh', { window: 'full' });
+    const files = { ...connector, bank: { ...connector.bank, input: 'files' as const } };
+    await managementOf(world, { connector: () => files })(409, 'POST', path, { window: 'full' });
+  });
+
+  test('that is wanted while another refresh runs comes with the next', async (t) => {
+    const storage = await openStorage(t);
+    const { bank, world } = await open(storage, { fullRefreshDays: null });
+    const call = managementOf(world);
+    const itemId = await world.connect(DRIVEN_BANK, LOGIN);
+    const wishes = {
+      'by the operator': () => call<{ joined: boolean; phase: string }>(202, 'POST', `/api/v1/items/${itemId}/refresh`, { window: 'full' }),
+      'by the user': () => refreshItem(world.services, itemId, 'connect', 0),
+    };
+    for (const [whose, wish] of Object.entries(wishes)) {
+      const during: { wish: ReturnType<typeof wish> | null } = { wish: null };
+      bank.fails = () => {
+        during.wish ??= wish();
+        return null;
+      };
+      // The wish is on its way while the first account is fetched, and is there before the second.
+      bank.between = async () => void (await during.wish);
+      await refreshItem(world.services, itemId, 'api', 0);
+      await world.run();
+      const { joined, phase } = (await during.wish)!;
+      assert.deepEqual([joined, phase], [true, 'incremental'], whose);
+      bank.fails = () => null;
+      bank.between = async () => {};
+      bank.asked.length = 0;
+      await refreshItem(world.services, itemId, 'api', 0);
+      await world.run();
+      assert.deepEqual([...new Set(bank.asked.map((one) => one.phase))], ['full'], whose);
+    }
+  });
+
+  test('on demand costs what any request costs: where nothing is left the bank is spared, and it stays owed', async (t) => {
+    const storage = await openStorage(t);
+    const { bank, world } = await open(storage, { fullRefreshDays: null, callsPerDay: 1, callsKeptForRequests: 1, minGapMs: 0 });
+    const call = managementOf(world);
+    const itemId = await world.connect(DRIVEN_BANK, LOGIN);
+    await refreshItem(world.services, itemId, 'api', 0);
+    await world.run();
+    bank.asked.length = 0;
+    await call(202, 'POST', `/api/v1/items/${itemId}/refresh`, { window: 'full' });
+    await world.run();
+    assert.deepEqual([bank.asked, (await refreshed(world)).at(-1)?.status_code], [[], 1007]);
+    world.clock.advance(DAY_MS);
+    await refreshItem(world.services, itemId, 'api', 0);
+    await world.run();
+    assert.equal(bank.asked[0]!.phase, 'full');
   });
 
   test('stays wanted while rows are held, also where their account fails or is spared', async (t) => {

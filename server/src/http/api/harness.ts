@@ -58,6 +58,7 @@ export function openHouse(storage: Storage, options: Partial<Services> = {}): Ho
     policy: { allowLoopback: true, allowedRanges: [] },
     resolve: async (hostname) => [{ address: hostname === 'inside.example.com' ? '10.0.0.7' : '93.184.215.14', family: 4 }],
     onEvents() {},
+    onRefreshRequested() {},
     connector,
     moveClock: (id, { target }, signal) => advanceClock(walking, id, target, { signal }),
     clock,

@@ -4,10 +4,11 @@ import { isoTimestamp } from '../../base/clock.ts';
 import { Refusal } from '../../base/errors.ts';
 import { findItem } from '../../items/items.ts';
 import { findPastRefresh, type PastRefresh, refreshesOfItem } from '../../items/refresh-history.ts';
+import { FILES_ARE_READ_ONCE, refreshItem } from '../../refresh/connection.ts';
 import { explainAccount, explainChange, explainRefresh, recordOf } from '../../refresh/explain.ts';
 import { changesOfRefresh, type KeptChange } from '../../transactions/changes.ts';
 import { type CursorForm, decodeCursor, encodeCursor, pageQuery } from '../edge/cursors.ts';
-import { pathId, readQuery } from '../edge/requests.ts';
+import { pathId, readBody, readQuery } from '../edge/requests.ts';
 import { json } from '../edge/responses.ts';
 import type { Call, Route } from './calls.ts';
 
@@ -64,6 +65,22 @@ async function listOfItem({ c, services, application }: Call): Promise<Response>
   return json({ refreshes: shown.map(showRefresh), next: rows.length > query.limit ? encodeCursor(refreshCursor, shown.at(-1)!) : null });
 }
 
+const requestBody = z.strictObject({ window: z.enum(['full', 'incremental']).optional() });
+
+/** Like the wire's own, but that it may ask for the whole history, and says which refresh it is. */
+async function request({ c, services, application, realNow, now }: Call): Promise<Response> {
+  const itemId = pathId(c);
+  const { window } = await readBody(c, requestBody);
+  const item = await findItem(services.storage, itemId);
+  if (item?.applicationId !== application.id) throw new Refusal('not_found');
+  const full = window === 'full';
+  if (full && services.connector(item.bankId)?.bank.input === 'files') throw new Refusal('conflict', FILES_ARE_READ_ONCE);
+  const asked = await refreshItem(services, itemId, 'api', now - realNow, { full });
+  if (!asked) throw new Refusal('not_found');
+  services.onRefreshRequested();
+  return json({ refresh_id: asked.refreshId, phase: asked.phase, joined: asked.joined }, 202);
+}
+
 async function pathRefresh({ c, services, application }: Call): Promise<PastRefresh> {
   const refresh = await findPastRefresh(services.storage, c.req.param('id') ?? '');
   if (refresh?.applicationId !== application.id) throw new Refusal('not_found');
@@ -110,6 +127,7 @@ async function changes(call: Call): Promise<Response> {
 
 export const refreshRoutes: readonly Route[] = [
   { method: 'GET', path: '/api/v1/items/:id/refreshes', answer: listOfItem },
+  { method: 'POST', path: '/api/v1/items/:id/refresh', answer: request },
   { method: 'GET', path: '/api/v1/refreshes/:id', answer: one },
   { method: 'GET', path: '/api/v1/refreshes/:id/changes', answer: changes },
 ];

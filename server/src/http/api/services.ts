@@ -32,6 +32,8 @@ export type Services = {
   moveClock(applicationId: string, move: ClockMove, signal: AbortSignal): Promise<MovedClock>;
   /** Called after each commit that made events. */
   onEvents(): void;
+  /** A refresh waits to be run. */
+  onRefreshRequested(): void;
   /** For those who wait for events. Whoever made it closes it. */
   arrivals: Arrivals;
   /** Without a slash at its end. */
