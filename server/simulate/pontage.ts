@@ -110,7 +110,7 @@ export function ours(createdAt: number): Ours {
           ...{ kept: null, now, challengedAt: null },
         },
         phase,
-        from: (account) => fetchFrom(phase, [...accounts.values()], account, now),
+        from: fetchFrom(phase, [...accounts.values()], now),
         onProgress: async () => {},
         onCrash: (error) => {
           throw error;

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import type { ConnectPurpose } from '../../src/access/connect_sessions.ts';
 import { BANK_LOGIN_LIMIT } from '../../src/access/limits.ts';
 import { MINUTE_MS, SECOND_MS } from '../../src/base/clock.ts';
+import type { Connector } from '../../src/connectors/connector.ts';
 import { refreshItem } from '../../src/refresh/connection.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { type ConnectWorld, createConnectWorld } from '../support/connect.ts';
@@ -78,6 +79,40 @@ for (const [login, sentence, mayRetry] of [
     assert.match(page.html, sentence);
     assert.equal(/\/retry"/.test(page.html), mayRetry);
     assert.deepEqual(wayBack(page), [...failed('sync_error'), ['context', 'a b&c']]);
+  });
+}
+
+for (const [status, again, encore] of [
+  [1003, / It will be tried again at the next synchronization\./, / Il sera essayé de nouveau à la prochaine synchronisation\./],
+  [1005, null, null],
+] as const) {
+  test(`one account that fails with ${status} does not take the others away, and is named`, async (t) => {
+    const demo = (bank: Connector): Connector => ({
+      ...bank,
+      // By name, so that one and only one fails; an account of such a name escapes nothing of the page.
+      listAccounts: async (request, signal) => {
+        const list = await bank.listAccounts(request, signal);
+        if (list.kind === 'failed') return list;
+        return {
+          ...list,
+          accounts: list.accounts.slice(0, 2).map((account, at) => (at === 1 ? { ...account, name: 'Livret <A>' } : account)),
+        };
+      },
+      fetchAccount: async (request, signal) =>
+        request.account.name === 'Livret <A>' ? { kind: 'failed', status, info: null } : bank.fetchAccount(request, signal),
+    });
+    const house = await createConnectWorld(await openEngine('sqlite', t), { demo });
+    const { user, path, page } = await connected(house, 'success');
+    assert.equal(page.heading, 'You are connected');
+    assert.match(page.html, /1 account of Demo bank was added\./);
+    assert.match(page.html, /The account “Livret &lt;A&gt;” could not be read\./);
+    assert.equal(/tried again/.test(page.html), again !== null);
+    if (again !== null) assert.match(page.html, again);
+    assert.deepEqual(wayBack(page), succeeded());
+    const french = await user.get(`${path}?language=fr`);
+    assert.match(french.html, /Le compte «\u00a0Livret &lt;A&gt;\u00a0» n’a pas pu être lu\./);
+    assert.equal(/nouveau/.test(french.html), encore !== null);
+    if (encore !== null) assert.match(french.html, encore);
   });
 }
 

@@ -21,12 +21,13 @@ export type ConnectWorld = World & {
   atForm(visitor: Visitor, session?: Partial<NewConnectSession>): Promise<{ path: string; page: Visited }>;
 };
 
-/** `banks` stand beside the Demo Bank and the statement files. */
+/** `demo` stands before the Demo Bank, `banks` beside it and the statement files. */
 export async function createConnectWorld(
   storage: Storage,
-  options: { publicUrl?: string; banks?: readonly Connector[] } = {},
+  options: { publicUrl?: string; demo?: (bank: Connector) => Connector; banks?: readonly Connector[] } = {},
 ): Promise<ConnectWorld> {
-  const connectors = [demoBank({ latencyMs: 0 }), statementsConnector, ...(options.banks ?? [])];
+  const { demo = (bank: Connector) => bank, banks = [] } = options;
+  const connectors = [demo(demoBank({ latencyMs: 0 })), statementsConnector, ...banks];
   const world = await createWorld(storage, connectors);
   await storage.transaction((tx) =>
     tx.run(sql`update applications set name = 'Exemple', redirect_url = ${REDIRECT} where id = ${APPLICATION}`),

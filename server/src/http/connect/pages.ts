@@ -168,12 +168,17 @@ async function connectedPage(
   { itemId }: Refresh,
 ): Promise<Markup> {
   const accounts = (await accountsOfItem(services.storage, itemId)).filter(({ deletedAt }) => deletedAt === null);
+  const failed = accounts.filter(({ status }) => status !== 0 && status !== 1009);
   const item = await findItem(services.storage, itemId);
   return success({
     ...page,
     bankName: bank.name,
     continueUrl: redirectTarget(session, application, { success: true, step: 'sync_success' }),
-    accountCount: session.purpose === 'add' ? accounts.length : null,
+    accountCount: session.purpose === 'add' ? accounts.length - failed.length : null,
+    ...(failed.length > 0 && {
+      // An account that is not supported stays so.
+      failed: { names: failed.map(({ name }) => name), later: failed.some(({ status }) => status !== 1005) },
+    }),
     fromFiles: bank.input === 'files',
     historyFollows: item?.historyComplete === false,
   });

@@ -8,8 +8,10 @@ import { texts } from './texts.ts';
 type Outcome = Page & { bankName: string; continueUrl: string | null };
 
 export type SuccessProps = Outcome & {
-  /** How many accounts were found; null where nothing was added (a renewed connection). */
+  /** How many accounts came; null where nothing was added (a renewed connection). */
   accountCount: number | null;
+  /** Accounts that did not, by name; `later` where they are asked for again. */
+  failed?: { names: readonly string[]; later: boolean };
   /** They were read from statement files. */
   fromFiles?: boolean;
   /** Older history follows in a second phase. */
@@ -23,6 +25,7 @@ export function success(props: SuccessProps): Markup {
   const body = markup`${sign('check', 'good')}
 <h1>${text.success.title}</h1>
 ${lead !== null && markup`<p class="lead">${lead}</p>`}
+${props.failed !== undefined && markup`<p>${text.success.failed(props.failed.names, props.failed.later)}</p>`}
 ${props.historyFollows === true && markup`<p>${text.success.next}</p>`}
 <div class="actions">${wayOn(props.continueUrl, props.applicationName, text)}</div>`;
   return layout({ ...props, leaveUrl: null, title: text.success.title, step: 'done', body });

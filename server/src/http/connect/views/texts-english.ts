@@ -93,6 +93,12 @@ export const english: Texts = {
     title: 'You are connected',
     lead: (bank, accounts) => (accounts === 1 ? `1 account of ${bank} was added.` : `${accounts} accounts of ${bank} were added.`),
     leadFiles: (accounts) => (accounts === 1 ? '1 account was read from your files.' : `${accounts} accounts were read from your files.`),
+    failed: (names, later) => {
+      const several = names.length > 1;
+      const quoted = new Intl.ListFormat('en').format(names.map((name) => `“${name}”`));
+      const sentence = `The ${several ? 'accounts' : 'account'} ${quoted} could not be read.`;
+      return later ? `${sentence} ${several ? 'They' : 'It'} will be tried again at the next synchronization.` : sentence;
+    },
     next: 'Older transactions will follow in a few minutes.',
   },
   failure: { title: (bank) => `${bank} could not be connected`, retry: 'Try again' },

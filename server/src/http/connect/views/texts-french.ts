@@ -96,6 +96,13 @@ export const french: Texts = {
       accounts > 1 ? `${accounts} comptes de ${bank} ont été ajoutés.` : `${accounts} compte de ${bank} a été ajouté.`,
     leadFiles: (accounts) =>
       accounts > 1 ? `${accounts} comptes ont été lus dans vos fichiers.` : `${accounts} compte a été lu dans vos fichiers.`,
+    failed: (names, later) => {
+      const several = names.length > 1;
+      const quoted = new Intl.ListFormat('fr').format(names.map((name) => `«\u00a0${name}\u00a0»`));
+      const sentence = several ? `Les comptes ${quoted} n’ont pas pu être lus.` : `Le compte ${quoted} n’a pas pu être lu.`;
+      const again = several ? 'Ils seront essayés de nouveau' : 'Il sera essayé de nouveau';
+      return later ? `${sentence} ${again} à la prochaine synchronisation.` : sentence;
+    },
     next: 'Les opérations plus anciennes suivront dans quelques minutes.',
   },
   failure: { title: (bank) => `${bank} n’a pas pu être connectée`, retry: 'Réessayer' },

@@ -76,7 +76,14 @@ export type Texts = {
   };
   otp: { title: string; lead: (bank: string) => string; label: string; wrong: string; button: string };
   approve: { title: string; lead: (bank: string) => string; waiting: string; stay: string };
-  success: { title: string; lead: (bank: string, accounts: number) => string; leadFiles: (accounts: number) => string; next: string };
+  success: {
+    title: string;
+    lead: (bank: string, accounts: number) => string;
+    leadFiles: (accounts: number) => string;
+    /** Accounts that failed while others came. `later`: they are asked for again. */
+    failed: (names: readonly string[], later: boolean) => string;
+    next: string;
+  };
   failure: { title: (bank: string) => string; retry: string };
   pending: { title: string; lead: (bank: string) => string; next: (application: string) => string };
   expired: { title: string; lead: string; next: string };

@@ -60,6 +60,7 @@ function everyPage(language: Language, word: string): [name: string, page: Marku
     ['otp wrong', otp({ ...challenge, isNumeric: false, description: null, label: '', wrong: true })],
     ['approve', approveInApp({ ...page, bank, description: word })],
     ['success', success({ ...ends, accountCount: 3, historyFollows: true })],
+    ['success without some', success({ ...ends, accountCount: 1, failed: { names: ['One', 'Two'], later: true } })],
     ['success alone', success({ ...ends, accountCount: 1, continueUrl: null })],
     ['failure', failure({ ...ends, sentence: word, retryAction: action, otherBankUrl: action })],
     ['failure final', failure({ ...ends, sentence: statusSentence(language, 1005, 'CLOSED_ACCOUNT'), retryAction: null })],
