@@ -1,5 +1,6 @@
 /** A plan becomes rows, which are written inside the transaction that ends its refresh. */
 import { type AccountOwner, type WrittenAccount, writeAccounts } from '../accounts/accounts.ts';
+import type { Observation } from '../connectors/connector.ts';
 import type { Writer } from '../storage/storage.ts';
 import { type ChangeRecord, shownRow, type WrittenChange, writeChanges } from '../transactions/changes.ts';
 import { cleanDescription } from '../transactions/describe.ts';
@@ -77,7 +78,7 @@ function numberedRows(plan: Plan, rowIds: readonly number[]): Numbered {
  * what is not counted (a hold, an id learned) keeps its own.
  */
 function transactionsOf(userUuid: string, plan: Plan, numbered: Numbered, timestamps: readonly number[]): WrittenTransaction[] {
-  return plan.accounts.flatMap(({ record: { id: accountId }, event, rows }) => {
+  return plan.accounts.flatMap(({ record: { id: accountId }, event, rows, outcome }) => {
     const updatedAt = event === null ? null : timestamps[event]!;
     const born = rows.created.map(({ row, observation }) => ({
       userUuid,
@@ -86,7 +87,7 @@ function transactionsOf(userUuid: string, plan: Plan, numbered: Numbered, timest
       presentation: {
         cleanDescription: cleanDescription(row.rawText),
         categoryId: observation.categoryId ?? UNCATEGORISED,
-        showClientSide: observation.showClientSide ?? true,
+        showClientSide: isShown(observation),
       },
       updatedAt: updatedAt ?? timestamps.at(-1)!,
     }));
@@ -94,10 +95,20 @@ function transactionsOf(userUuid: string, plan: Plan, numbered: Numbered, timest
       ...{ userUuid, accountId, record, presentation },
       updatedAt: at,
     });
-    // The clean label is a function of the bank's, which may be what has changed.
-    const counted = rows.counted.map((record) => existing(record, { cleanDescription: cleanDescription(record.rawText) }, updatedAt));
+    // The clean label is a function of the bank's, which may be what has changed; whether clients show the row is the bank's to say
+    // as well: of a deferred card, no longer once the linked account has it. One that is deleted keeps both.
+    const seen = new Map(outcome?.updated.map(({ after, observation }) => [after.id, observation]));
+    const counted = rows.counted.map((record) => {
+      const observation = seen.get(record.id);
+      const shown = observation && { cleanDescription: cleanDescription(record.rawText), showClientSide: isShown(observation) };
+      return existing(record, shown ?? null, updatedAt);
+    });
     return [...born, ...counted, ...rows.uncounted.map((record) => existing(record, null, null))];
   });
+}
+
+function isShown({ showClientSide }: Pick<Observation, 'showClientSide'>): boolean {
+  return showClientSide ?? true;
 }
 
 /** One for each counted row: the reasons of change detection, but for what is held, which the record sums up. */

@@ -24,7 +24,7 @@ export type TransactionRecord = {
   deletedAt: number | null;
 };
 
-/** What is computed once, when a row is born, and never changed after. */
+/** What clients are shown beside what is compared. The category stays as it was when the row was born; the rest follows the bank's row. */
 export type Presentation = { cleanDescription: string; categoryId: number; showClientSide: boolean };
 
 /** As {@link COMPARED} has it. */
@@ -151,12 +151,12 @@ function dateOr(shown: string | null, date: string): string | null {
   return shown === null ? date : shown === '' ? null : shown;
 }
 
-/** A row to write. One that exists keeps its presentation, but for a clean label that follows the bank's. */
+/** A row to write. One that exists keeps its category, and with null all of its presentation. */
 export type WrittenTransaction = {
   userUuid: string;
   accountId: number;
   record: TransactionRecord;
-  presentation: Presentation | Pick<Presentation, 'cleanDescription'> | null;
+  presentation: Presentation | Omit<Presentation, 'categoryId'> | null;
   /** Null for what is not counted (a hold, an id learned): clients that ask `updated?since=` must not see it. */
   updatedAt: number | null;
 };
@@ -194,18 +194,20 @@ const COLUMNS = [
 ] as const;
 
 /** What stays as it was born. */
-const FIXED: readonly string[] = ['id', 'account_id', 'user_uuid', 'category_id', 'show_client_side', 'created_at', 'updated_at'];
+const FIXED: readonly string[] = ['id', 'account_id', 'user_uuid', 'category_id', 'created_at', 'updated_at'];
+/** What stays where no presentation is given. */
+const PRESENTED: readonly string[] = ['clean_description', 'show_client_side'];
+/** Stands for no value in a column that has none of its own for it. */
+const KEPT = -1;
 
 /** Event timestamps of a user only grow, so the later of both is the new one where there is one. */
 const ON_CONFLICT = `on conflict (id) do update set
-  ${COLUMNS.filter((column) => !FIXED.includes(column) && column !== 'clean_description')
+  ${COLUMNS.filter((column) => !FIXED.includes(column) && !PRESENTED.includes(column))
     .map((column) => `${column} = excluded.${column}`)
     .join(', ')},
-  clean_description = case when excluded.clean_description = '' then transactions.clean_description else excluded.clean_description end,
+  clean_description = case when excluded.show_client_side = ${KEPT} then transactions.clean_description else excluded.clean_description end,
+  show_client_side = case when excluded.show_client_side = ${KEPT} then transactions.show_client_side else excluded.show_client_side end,
   updated_at = case when excluded.updated_at > transactions.updated_at then excluded.updated_at else transactions.updated_at end`;
-
-/** Placeholders for the columns of a row that exists: its own stand, also its clean label where none is given. */
-const EXISTING: Presentation = { cleanDescription: '', categoryId: 0, showClientSide: true };
 
 /** Writes rows of refreshes, new ones and changed ones alike, in one statement. */
 export async function writeTransactions(tx: Writer, rows: readonly WrittenTransaction[]): Promise<void> {
@@ -213,7 +215,6 @@ export async function writeTransactions(tx: Writer, rows: readonly WrittenTransa
     'transactions',
     COLUMNS,
     rows.map(({ userUuid, accountId, record, presentation, updatedAt }) => {
-      const { cleanDescription, categoryId, showClientSide } = { ...EXISTING, ...presentation };
       return [
         record.id,
         accountId,
@@ -228,9 +229,9 @@ export async function writeTransactions(tx: Writer, rows: readonly WrittenTransa
         record.transactionDate,
         record.valueDate,
         record.rawText,
-        cleanDescription,
-        categoryId,
-        showClientSide ? 1 : 0,
+        presentation?.cleanDescription ?? '',
+        presentation !== null && 'categoryId' in presentation ? presentation.categoryId : 0,
+        presentation === null ? KEPT : presentation.showClientSide ? 1 : 0,
         record.counterpartyName,
         record.counterpartyIban,
         record.endToEndId,

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/base/clock.ts';
+import type { Connector, Observation } from '../../src/connectors/connector.ts';
 import { demoBank } from '../../src/connectors/sandbox/demo-bank.ts';
 import type { LoggedEvent } from '../../src/events/log.ts';
 import { claimRefreshes } from '../../src/items/refreshes.ts';
@@ -130,6 +131,40 @@ eachEngine('refresh', (open) => {
     assert.deepEqual(await labels(), { bank_description: 'CAFE DU PARC', clean_description: 'Cafe Du Parc' });
     await advanceClock(world.services, APPLICATION, { byMs: 2 * DAY_MS }, { signal: new AbortController().signal });
     assert.deepEqual(await labels(), { bank_description: 'CARD CAFE DU PARC', clean_description: 'Card Cafe Du Parc' });
+  });
+
+  test('a row is shown to clients or not as the bank says of it now: of a deferred card, until the linked account has it', async (t) => {
+    const storage = await open(t);
+    const { connector, payments } = drivenBank();
+    const hidden = { booked: true };
+    const card: Connector = {
+      ...connector,
+      fetchAccount: async (...asked) => {
+        const fetched = await connector.fetchAccount(...asked);
+        if (fetched.kind === 'failed') return fetched;
+        const stated = (row: Observation): Observation =>
+          row.status === 'booked' && hidden.booked ? { ...row, showClientSide: false } : row;
+        return { ...fetched, batches: fetched.batches.map((batch) => ({ ...batch, observations: batch.observations.map(stated) })) };
+      },
+    };
+    const world = await createWorld(storage, [card]);
+    const today = Math.floor(world.clock.now() / DAY_MS);
+    const payment = { account: 'first' as const, day: today, minor: -250, label: 'CAFE DU PARC', bookedOn: today + 1 };
+    payments('any').push(payment);
+    await world.connect(DRIVEN_BANK, { USER: 'any', PWD: 'any' });
+    const shown = () => storage.first(sql`select show_client_side, category_id, is_deleted from transactions`);
+    assert.deepEqual(await shown(), { show_client_side: 1, category_id: 1, is_deleted: 0 });
+    const advance = (byMs: number) => advanceClock(world.services, APPLICATION, { byMs }, { signal: new AbortController().signal });
+    await advance(2 * DAY_MS);
+    assert.deepEqual(await shown(), { show_client_side: 0, category_id: 1, is_deleted: 0 });
+    // The bank says nothing of it any more when it goes.
+    payments('any').length = 0;
+    await advance(2 * DAY_MS);
+    assert.deepEqual(await shown(), { show_client_side: 0, category_id: 1, is_deleted: 1 });
+    hidden.booked = false;
+    payments('any').push(payment);
+    await advance(DAY_MS);
+    assert.deepEqual(await shown(), { show_client_side: 1, category_id: 1, is_deleted: 0 });
   });
 
   test('asking again at the same moment changes nothing and says only refreshed', async (t) => {
