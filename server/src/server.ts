@@ -39,6 +39,11 @@ import { holdUser } from './users/users.ts';
 
 /** Stopping takes at most this long in all; what is then under way is broken off, and done again by the next start. */
 const STOP_MAX_MS = 9_500;
+/**
+ * Reverse proxies and clients keep an idle connection for a minute and send the next request on it. Who closes first must be they:
+ * a connection that we close under a request is a 502 for nobody's fault, and Node's own 5 s do that all day.
+ */
+const IDLE_CONNECTION_MS = 75_000;
 const FINISH_REQUESTS_MS = 3_000;
 const FINISH_REFRESHES_MS = 3_000;
 const DRAIN_DELIVERIES_MS = 3_000;
@@ -71,6 +76,7 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
     fetch: (request, env) =>
       complete ? app.fetch(request, env) : new Response('Starting\n', { status: 503, headers: { 'retry-after': '1' } }),
   }) as Server;
+  http.keepAliveTimeout = IDLE_CONNECTION_MS;
   let opened: Services | null = null;
   let observation: Observation | null = null;
   try {
