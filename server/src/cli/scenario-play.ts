@@ -85,7 +85,7 @@ async function connect(services: RefreshServices, scenario: Scenario): Promise<{
   const credentials = { USER: `scenario:${scenario.name}`, PWD: 'any' };
   const request = { sessionId, applicationId, userUuid: user.uuid, bankId: DEMO_BANK, credentials, clockOffsetMs: 0 };
   const connected = await connectItem(services, request);
-  if (connected === 'busy') throw new Error('a new item cannot be busy');
+  if (typeof connected === 'string') throw new Error(`a new item cannot be ${connected}`);
   return { applicationId, itemId: connected.itemId };
 }
 

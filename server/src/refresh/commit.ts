@@ -2,6 +2,7 @@
 import type { AccountRecord } from '../accounts/accounts.ts';
 import { DAY_MS, isoDate } from '../base/clock.ts';
 import type { CalendarDate, Failure, Json, ObservedAccount, StatusCode } from '../connectors/connector.ts';
+import { defaultInfo } from '../connectors/statuses.ts';
 import type { EventDraft } from '../events/catalogue.ts';
 import { forgetCredentials } from '../items/items.ts';
 import { type FinishedRefresh, type RefreshPhase, requestRefresh } from '../items/refreshes.ts';
@@ -99,7 +100,9 @@ function failuresOf({ accounts }: Answered): Pick<Outcome, 'failedWhole' | 'retr
 
 export async function commitFailure(services: RefreshServices, run: Run, failure: Omit<Failure, 'kind'> & LoginOutcome): Promise<void> {
   const { item } = run;
-  const { status, info, keep, consentExpiresAt } = failure;
+  const { status, keep, consentExpiresAt } = failure;
+  // As the item shows it.
+  const info = failure.info ?? defaultInfo(status);
   const owner = { itemId: item.id, userUuid: item.userUuid };
   const refreshed: EventDraft = { type: 'item.refreshed', ...owner, fullRefresh: false, statusCode: status, statusCodeInfo: info };
   await finish(services, run, {

@@ -14,18 +14,24 @@ const CREDENTIALS_LIFETIME_MS = HOUR_MS - 5 * 60_000;
 export type ConnectionServices = Pick<RefreshServices, 'storage' | 'vault' | 'counters' | 'clock' | 'onEvents'>;
 export type Connected = { itemId: number; refreshId: string };
 
-/** Takes the transaction back: a refresh under way has other credentials in hand, and would end over these. */
-class RefreshUnderWay extends Error {}
+/** Takes the transaction back: `busy` where a refresh under way has other credentials in hand, and would end over these. */
+class NotConnected extends Error {
+  readonly why: 'busy' | 'gone';
+  constructor(why: 'busy' | 'gone') {
+    super(why);
+    this.why = why;
+  }
+}
 
 /**
  * Makes the item of a Connect session, or takes the one that the session has already: a double click, or corrected
  * credentials after a refusal, go on with the same item and make no second `item.created`. `busy` where the item is being
- * refreshed for another reason: nothing is kept then.
+ * refreshed for another reason, `gone` where the session has been erased, with its item or its user: nothing is kept then.
  */
 export async function connectItem(
   services: ConnectionServices,
   request: { sessionId: string; applicationId: string; userUuid: string; bankId: number; credentials: Credentials; clockOffsetMs: number },
-): Promise<Connected | 'busy'> {
+): Promise<Connected | 'busy' | 'gone'> {
   const { storage, vault, counters, clock } = services;
   const [newItemId] = await counters.reserve('items', 1);
   const realNow = clock.now();
@@ -34,7 +40,9 @@ export async function connectItem(
     const session = await tx.first<{ item_id: number | null; refresh_id: string | null }>(
       sql`select item_id, refresh_id from connect_sessions where id = ${request.sessionId}${storage.forUpdate}`,
     );
-    const existing = session?.item_id == null ? null : await findItem(tx, session.item_id);
+    // It goes in the transaction that erases its item.
+    if (!session) throw new NotConnected('gone');
+    const existing = session.item_id === null ? null : await findItem(tx, session.item_id);
     const itemId = existing?.id ?? newItemId!;
     const dataKeyId = existing?.dataKeyId ?? (await vault.createKey(tx, realNow));
     const sealed = await vault.seal(
@@ -60,7 +68,7 @@ export async function connectItem(
     const phase = existing?.connectedOnce ? 'incremental' : 'recent';
     const item = { id: itemId, applicationId, userUuid };
     const { id: refreshId, joined } = await requestRefresh(tx, { item, cause: 'connect', phase, startedAt: now, runAt: realNow });
-    if (joined && session?.refresh_id !== refreshId) throw new RefreshUnderWay();
+    if (joined && session.refresh_id !== refreshId) throw new NotConnected('busy');
     await tx.run(sql`
       update connect_sessions set item_id = ${itemId}, refresh_id = ${refreshId}, step = 'sync_in_progress' where id = ${request.sessionId}`);
     if (!existing) {
@@ -75,7 +83,7 @@ export async function connectItem(
     services.onEvents();
     return connected;
   } catch (error) {
-    if (error instanceof RefreshUnderWay) return 'busy';
+    if (error instanceof NotConnected) return error.why;
     throw error;
   }
 }

@@ -13,6 +13,7 @@ import { type RunTogether, runRefresh } from '../../src/refresh/run.ts';
 import { advanceClock } from '../../src/refresh/test-clock.ts';
 import { sql } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';
+import { eraseItem } from '../../src/upkeep/erasure.ts';
 import { DRIVEN_BANK, drivenBank } from '../support/driven-bank.ts';
 import { eachEngine } from '../support/engines.ts';
 import { APPLICATION, createWorld, USER, type World } from '../support/world.ts';
@@ -219,6 +220,28 @@ eachEngine('refresh', (open) => {
     assert.equal(await connectItem(services, request), 'busy');
     assert.deepEqual(await credentials(), kept);
     assert.equal((await events()).length, before);
+  });
+
+  test('credentials that come when the item of their session has been erased are kept nowhere', async (t) => {
+    const { connect, session, events, services } = await world(open(t));
+    const { storage, vault, clock } = services;
+    const itemId = await connect(DEMO, login('success'));
+    const sessionId = await session();
+    await storage.transaction((tx) => tx.run(sql`update connect_sessions set item_id = ${itemId} where id = ${sessionId}`));
+    await eraseItem({ storage, vault, now: clock.now() }, itemId);
+    const told = (await events()).length;
+    const request = {
+      sessionId,
+      applicationId: APPLICATION,
+      userUuid: USER,
+      bankId: DEMO,
+      credentials: login('success'),
+      clockOffsetMs: 0,
+    };
+    assert.equal(await connectItem(services, request), 'gone');
+    assert.deepEqual(await storage.all(sql`select id from items`), []);
+    assert.deepEqual(await storage.all(sql`select id from data_keys`), []);
+    assert.equal((await events()).length, told);
   });
 
   test('a manual synchronization with a full refresh wanted still asks the user for the code', async (t) => {

@@ -74,7 +74,7 @@ export async function createWorld(storage: Storage, connectors: readonly Connect
       const sessionId = await world.session();
       const request = { sessionId, applicationId: APPLICATION, userUuid: USER, bankId, credentials, clockOffsetMs: 0 };
       const connected = await connectItem(services, request);
-      if (connected === 'busy') throw new Error('the item is being refreshed');
+      if (typeof connected === 'string') throw new Error(`the item is ${connected}`);
       const { itemId } = connected;
       await world.run();
       clock.advance(5_000);

@@ -88,7 +88,8 @@ export function createConnect(services: ConnectServices): Hono {
       const credentials = typedCredentials(connector.bank, form);
       if (credentials !== null) logins.take(session.userUuid);
       const answer = credentials === null ? 'unusable' : await connect(services, session, connector, credentials);
-      if (answer === 'connecting') return undefined;
+      // One that is gone is told so by the page that follows.
+      if (answer === 'connecting' || answer === 'gone') return undefined;
       const visit = await visitOf(services, c, session, csrf);
       const { language } = session;
       return answer === 'busy'

@@ -62,7 +62,7 @@ export async function connect(
   session: ConnectSession,
   connector: Connector,
   credentials: Credentials,
-): Promise<'connecting' | 'busy'> {
+): Promise<'connecting' | 'busy' | 'gone'> {
   const open = await openRefresh(services, session);
   if (open !== null) return (await isOwnRefresh(services, session, open)) ? 'connecting' : 'busy';
   const { clock_offset_ms } = await applicationOf(services, session);
@@ -75,7 +75,7 @@ export async function connect(
     credentials,
     clockOffsetMs: clock_offset_ms,
   });
-  if (connected === 'busy') return 'busy';
+  if (typeof connected === 'string') return connected;
   services.onRefreshRequested();
   return 'connecting';
 }
