@@ -45,11 +45,12 @@ export function addAttemptCommands(program: Command): void {
           throw new OperatorError(`There is no webhook ${options.webhook}: see npx pontage webhook list`);
         const endpointIds = options.webhook === undefined ? known : [options.webhook];
         const attempts: Attempt[] = [];
-        let page = await listAttempts(storage, { endpointIds, filter, after: null, limit });
+        const wanted = { applicationId: application.id, endpointIds, filter };
+        let page = await listAttempts(storage, { ...wanted, after: null, limit });
         attempts.push(...page.attempts);
-        // Pages are bounded steps of reading: here the whole list is wanted, however far back it goes.
+        // The pages of an item are bounded steps of reading: here the whole list is wanted, however far back it goes.
         while (page.next !== null && attempts.length < limit) {
-          page = await listAttempts(storage, { endpointIds, filter, after: page.next, limit: limit - attempts.length });
+          page = await listAttempts(storage, { ...wanted, after: page.next, limit: limit - attempts.length });
           attempts.push(...page.attempts);
         }
         print(

@@ -89,7 +89,7 @@ export async function dashboardExtension(
 ): Promise<Extension> {
   const { storage, vault, clock, log } = services;
   const endpoint = await inboxEndpoint(services);
-  const inbox = createInbox(endpoint ? await deliveredBefore(storage, endpoint.id) : []);
+  const inbox = createInbox(endpoint ? await deliveredBefore(storage, endpoint) : []);
   const stopping = new AbortController();
   // The user watches the days go by, not the bank at work: there it answers at once.
   const bank = demoBank({ scenarios: createScenarios(scenariosFolder(loadConfig('development'))) });

@@ -1,7 +1,8 @@
 /** A webhook that gets nothing for longer than its owner finds likely, although banks were asked: told once. */
 import { HOUR_MS } from '../base/clock.ts';
+import { attemptKinds, isDelivered, newestOfKinds } from '../endpoints/attempt-kinds.ts';
 import { appendOperationalEvents } from '../events/append.ts';
-import type { OperationalDraft } from '../events/catalogue.ts';
+import { type OperationalDraft, TEST_EVENT } from '../events/catalogue.ts';
 import { LANES } from '../events/log.ts';
 import { readSegments } from '../events/segments.ts';
 import { sql } from '../storage/sql.ts';
@@ -45,10 +46,16 @@ export async function watchSilence(storage: Storage, now: number): Promise<numbe
 }
 
 async function deliveredAfter(reader: Reader, endpointId: string, at: number): Promise<boolean> {
-  const row = await reader.first(
-    sql`select n from attempts where endpoint_id = ${endpointId} and at > ${at} and delivered = 1 and source <> 'test' limit 1`,
+  return ((await lastDeliveredAt(reader, endpointId)) ?? Number.NEGATIVE_INFINITY) > at;
+}
+
+/** Null where nothing was; tests do not count. */
+async function lastDeliveredAt(reader: Reader, endpointId: string): Promise<number | null> {
+  const kinds = await attemptKinds(reader, [endpointId]);
+  return newestOfKinds(
+    reader,
+    kinds.filter((kind) => isDelivered(kind) && kind.type !== TEST_EVENT),
   );
-  return row !== undefined;
 }
 
 /** Lane by lane by the index on (application, lane, seq): the log has none by time, and a refresh now and then would not pay for it. */
@@ -72,10 +79,7 @@ async function tell(storage: Storage, row: Listening, now: number): Promise<bool
           on conflict (endpoint_id) do update set silent_since = excluded.silent_since where endpoint_health.silent_since is null`,
     );
     if (told === 0) return false;
-    const last = await tx.first<{ at: number }>(
-      sql`select at from attempts where endpoint_id = ${row.id} and delivered = 1 and source <> 'test' order by at desc limit 1`,
-    );
-    const draft = draftOf(row, last?.at ?? null);
+    const draft = draftOf(row, await lastDeliveredAt(tx, row.id));
     await appendOperationalEvents(tx, { applicationId: row.application_id, refreshId: null, committedAt: now }, [draft]);
     return true;
   });

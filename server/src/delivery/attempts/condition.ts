@@ -1,14 +1,8 @@
 /** How an endpoint fares and what it has still to get: why nothing arrives, for the operator who asks. */
-import { sql } from '../../storage/sql.ts';
+import { attemptKinds, isDelivered, newestOfKinds } from '../../endpoints/attempt-kinds.ts';
 import type { Reader } from '../../storage/storage.ts';
 import { readHealth } from '../channels/health-store.ts';
 import { type Backlog, readBacklog } from './backlog.ts';
-
-/**
- * Newest attempts in which a success is looked for: an endpoint that is well has one among its last few, and the row of one
- * that fails has kept the success before its first failure.
- */
-const ATTEMPTS_LOOKED_AT_MAX = 200;
 
 /** Times are epoch milliseconds of the real clock. */
 export type Condition = {
@@ -45,12 +39,6 @@ export async function readCondition(reader: Reader, endpoint: { id: string; appl
   };
 }
 
-/** By the index on endpoint and time, from its end. */
 async function readLastSuccess(reader: Reader, endpointId: string): Promise<number | null> {
-  const row = await reader.first<{ at: number | null }>(
-    sql`select max(at) as at from (
-          select at, delivered from attempts where endpoint_id = ${endpointId} order by at desc limit ${ATTEMPTS_LOOKED_AT_MAX}
-        ) as newest where delivered = 1`,
-  );
-  return row?.at ?? null;
+  return newestOfKinds(reader, (await attemptKinds(reader, [endpointId])).filter(isDelivered));
 }

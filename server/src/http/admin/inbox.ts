@@ -1,8 +1,8 @@
 /** The built-in inbox of development mode: a receiver like a customer's own, and what it has received. */
 import { verify } from '@pontage/sdk';
+import { listAttempts } from '../../delivery/attempts/list.ts';
 import { renderBody } from '../../events/catalogue.ts';
-import { eventId } from '../../events/log.ts';
-import { sql } from '../../storage/sql.ts';
+import { eventId, type LoggedEvent, readEvents } from '../../events/log.ts';
 import type { Reader } from '../../storage/storage.ts';
 import type { InboxEvent } from './views/inbox.ts';
 import type { EventContent } from './views/sentences.ts';
@@ -87,21 +87,36 @@ export function createInbox(received: readonly InboxEvent[]): Inbox {
   };
 }
 
-type DeliveredRow = { lane: number; seq: number; type: string; content: string; timestamp: number; at: number };
-
 /** What the endpoint answered with success before this process began, newest first: the inbox verified it then. */
-export async function deliveredBefore(reader: Reader, endpointId: string): Promise<InboxEvent[]> {
-  const rows = await reader.all<DeliveredRow>(sql`
-    select e.lane, e.seq, e.type, e.content, e.timestamp, a.at from attempts a join events e on e.lane = a.lane and e.seq = a.seq
-    where a.endpoint_id = ${endpointId} and a.delivered = 1 order by a.at desc, a.seq desc limit ${INBOX_EVENTS_KEPT}`);
-  return rows.map((row) => ({
-    id: eventId(row.lane, row.seq),
-    receivedAt: row.at,
+export async function deliveredBefore(reader: Reader, endpoint: { id: string; applicationId: string }): Promise<InboxEvent[]> {
+  const { attempts } = await listAttempts(reader, {
+    applicationId: endpoint.applicationId,
+    endpointIds: [endpoint.id],
+    filter: { outcome: 'delivered' },
+    after: null,
+    limit: INBOX_EVENTS_KEPT,
+  });
+  const events = new Map<string, LoggedEvent>();
+  for (const [lane, ofLane] of Map.groupBy(attempts, (attempt) => attempt.lane)) {
+    const seqs = ofLane.map(({ seq }) => seq);
+    for (const event of await readEvents(reader, lane, seqs)) events.set(event.id, event);
+  }
+  return attempts.flatMap(({ lane, seq, at }) => {
+    const event = events.get(eventId(lane, seq));
+    return event ? [receivedEvent(event, at)] : [];
+  });
+}
+
+function receivedEvent(event: LoggedEvent, receivedAt: number): InboxEvent {
+  const { id, type, content, timestamp } = event;
+  return {
+    id,
+    receivedAt,
     verified: true,
-    type: row.type,
-    content: JSON.parse(row.content) as EventContent,
-    timestamp: row.timestamp,
-    body: renderBody(row),
-    headers: { 'webhook-id': eventId(row.lane, row.seq) },
-  }));
+    type,
+    content: JSON.parse(content) as EventContent,
+    timestamp,
+    body: renderBody(event),
+    headers: { 'webhook-id': id },
+  };
 }

@@ -2,7 +2,8 @@
 import { z } from 'zod';
 import { isoTimestamp } from '../../base/clock.ts';
 import { Refusal } from '../../base/errors.ts';
-import { type AttemptKey, listAttempts, listedEndpoints } from '../../delivery/attempts/list.ts';
+import { listAttempts, listedEndpoints } from '../../delivery/attempts/list.ts';
+import type { AttemptKey } from '../../delivery/attempts/order.ts';
 import { ATTEMPT_SOURCES, type Attempt } from '../../delivery/attempts/read.ts';
 import { eventId, LANES } from '../../events/log.ts';
 import { type CursorForm, decodeCursor, encodeCursor, pageQuery } from '../edge/cursors.ts';
@@ -57,6 +58,7 @@ async function list({ c, services, application }: Call): Promise<Response> {
   const known = await listedEndpoints(services.storage, application.id);
   if (webhookId !== undefined && !known.includes(webhookId)) throw new Refusal('not_found');
   const { attempts, next } = await listAttempts(services.storage, {
+    applicationId: application.id,
     endpointIds: webhookId === undefined ? known : [webhookId],
     filter: { itemId, ...filter },
     after: decodeCursor(attemptCursor, after),

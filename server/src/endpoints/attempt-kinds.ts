@@ -1,0 +1,47 @@
+/**
+ * The kinds of attempts that an endpoint has had: type, outcome and status. There are a few dozen at most, and the index of the
+ * attempt log has each in the order of time; so whoever wants attempts by any of these chooses kinds first.
+ */
+import { sql, sqlList, sqlTable } from '../storage/sql.ts';
+import type { Reader } from '../storage/storage.ts';
+
+/** `result` is the status (0 where there was none) * 2 + whether it was delivered: with the others, the key of the index. */
+export type AttemptKind = { endpointId: string; type: string; result: number };
+
+export const isDelivered = ({ result }: AttemptKind): boolean => result % 2 === 1;
+/** Null where no answer came. */
+export const statusOf = ({ result }: AttemptKind): number | null => Math.floor(result / 2) || null;
+
+/** For `from`, with the columns `endpoint_id`, `type` and `result`. */
+export const kindsTable = sqlTable({ endpoint_id: 'text', type: 'text', result: 'bigint' });
+export const kindRows = (kinds: readonly AttemptKind[]) =>
+  kinds.map(({ endpointId, type, result }) => ({ endpoint_id: endpointId, type, result }));
+
+/** From each kind to the next by the index, passing over its attempts. */
+export async function attemptKinds(reader: Reader, endpointIds: readonly string[]): Promise<AttemptKind[]> {
+  const rows = await reader.all<{ endpoint_id: string; type: string; result: number }>(sql`
+    with recursive types (endpoint_id, type) as (
+      select e.id, (select min(a.type) from attempts a where a.endpoint_id = e.id) from endpoints e where e.id in ${sqlList(endpointIds)}
+      union all
+      select t.endpoint_id, (select min(a.type) from attempts a where a.endpoint_id = t.endpoint_id and a.type > t.type)
+      from types t where t.type is not null
+    ), kinds (endpoint_id, type, result) as (
+      select t.endpoint_id, t.type, (select min(cast(coalesce(a.status, 0) * 2 + a.delivered as bigint)) from attempts a
+        where a.endpoint_id = t.endpoint_id and a.type = t.type) from types t where t.type is not null
+      union all
+      select k.endpoint_id, k.type, (select min(cast(coalesce(a.status, 0) * 2 + a.delivered as bigint)) from attempts a
+        where a.endpoint_id = k.endpoint_id and a.type = k.type and cast(coalesce(a.status, 0) * 2 + a.delivered as bigint) > k.result)
+      from kinds k where k.result is not null
+    )
+    select endpoint_id, type, result from kinds where result is not null`);
+  return rows.map(({ endpoint_id, type, result }) => ({ endpointId: endpoint_id, type, result }));
+}
+
+/** When the newest attempt of these kinds was made (epoch milliseconds); null where there is none. */
+export async function newestOfKinds(reader: Reader, kinds: readonly AttemptKind[]): Promise<number | null> {
+  if (kinds.length === 0) return null;
+  const row = await reader.first<{ at: number | null }>(sql`
+    select max(at) as at from (select (select max(a.at) from attempts a where a.endpoint_id = k.endpoint_id and a.type = k.type
+      and cast(coalesce(a.status, 0) * 2 + a.delivered as bigint) = k.result) as at from ${kindsTable(kindRows(kinds))} as k) as newest`);
+  return row?.at ?? null;
+}
