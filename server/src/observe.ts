@@ -3,8 +3,9 @@ import { HOUR_MS, MINUTE_MS } from './base/clock.ts';
 import { startLoop } from './base/loop.ts';
 import { sameText } from './base/random.ts';
 import { type Config, VERSION } from './config.ts';
-import { audit } from './delivery/audit/audit.ts';
+import { auditByTurns, type Turn } from './delivery/audit/audit.ts';
 import { CLASSES } from './delivery/audit/classes.ts';
+import { createFindings, type Findings } from './delivery/audit/findings.ts';
 import type { Delivery } from './delivery/delivery.ts';
 import type { AttemptReport } from './delivery/reports.ts';
 import type { RefreshReport } from './refresh/run.ts';
@@ -15,6 +16,12 @@ import { noTraces, startTraces, type Traces } from './telemetry/traces.ts';
 
 /** An hour is audited when what was committed at its end has had time to be delivered. */
 const AUDIT_AFTER_MS = 10 * MINUTE_MS;
+/** Between two pages of the audit of an hour (200 events, some 3 ms of the main thread on SQLite): a million events take two minutes. */
+const HOUR_AUDIT_PAUSE_MS = 20;
+/** The same for the audit of the whole log, which has no haste: a day of a million events an hour takes less than two hours of it. */
+const LOG_AUDIT_PAUSE_MS = 50;
+/** Between two audits of the whole log. */
+const LOG_AUDIT_EVERY_MS = HOUR_MS;
 /** Of each kind: counting on would hold SQLite's thread for as long as it takes to read a table of millions. */
 const PARKED_COUNTED_MAX = 100_000;
 
@@ -31,11 +38,24 @@ export async function startObservation(config: Config, services: Services, deliv
   const { log } = services;
   const traces = config.otlpEndpoint === null ? noTraces : await startTraces(config.otlpEndpoint, VERSION);
   const metrics = createMetrics(() => standingOf(services, delivery()));
-  const auditing = startLoop({
-    onError: (error) => log.error({ error }, 'audit'),
-    errorPauseMs: AUDIT_AFTER_MS,
-    step: async () => ({ pauseMs: await auditWhenDue(services, metrics) }),
-  });
+  let stopped = false;
+  const turnAfter =
+    (pauseMs: number): Turn =>
+    async () => {
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      return !stopped;
+    };
+  const loop = (step: () => Promise<number>) =>
+    startLoop({
+      onError: (error) => log.error({ error }, 'audit'),
+      errorPauseMs: AUDIT_AFTER_MS,
+      step: async () => ({ pauseMs: await step() }),
+    });
+  const findings = createFindings(services.storage);
+  const audits = [
+    loop(() => auditWhenDue(services, metrics, turnAfter(HOUR_AUDIT_PAUSE_MS))),
+    loop(() => auditAll(services, metrics, findings, turnAfter(LOG_AUDIT_PAUSE_MS))),
+  ];
   return {
     onAttempt(report) {
       observeAttempt(report, services, metrics, traces);
@@ -66,7 +86,8 @@ export async function startObservation(config: Config, services: Services, deliv
       return { status: 200, ...(await metrics.expose()) };
     },
     async stop() {
-      await auditing.stop();
+      stopped = true;
+      await Promise.all(audits.map((one) => one.stop()));
       await traces.stop();
     },
   };
@@ -147,11 +168,13 @@ async function standingOf({ storage }: Services, delivery: Delivery | null): Pro
 }
 
 /** Audits the last whole hour, and answers how long to wait for the next. */
-async function auditWhenDue({ storage, clock, log }: Services, metrics: Metrics): Promise<number> {
+async function auditWhenDue({ storage, clock, log }: Services, metrics: Metrics, turn: Turn): Promise<number> {
   const now = clock.now();
   const hour = Math.floor((now - AUDIT_AFTER_MS) / HOUR_MS);
   const from = (hour - 1) * HOUR_MS;
-  const { hours, faults, faultCount, balanced } = await audit(storage, { from, until: from + HOUR_MS });
+  const found = await auditByTurns(storage, { from, until: from + HOUR_MS }, turn);
+  if (!found) return 0;
+  const { hours, faults, faultCount, balanced } = found;
   metrics.audit(
     hours.map((row) => ({
       endpointId: row.endpointId,
@@ -161,5 +184,16 @@ async function auditWhenDue({ storage, clock, log }: Services, metrics: Metrics)
     faultCount,
   );
   if (!balanced) log.error({ faults: faults.slice(0, 5), count: faultCount }, 'the audit does not balance: npx pontage audit says more');
-  return (hour + 1) * HOUR_MS + AUDIT_AFTER_MS - now;
+  return Math.max(0, (hour + 1) * HOUR_MS + AUDIT_AFTER_MS - clock.now());
+}
+
+/** Audits every hour that is kept, however old, and answers how long to wait before all of them are looked at again. */
+async function auditAll({ clock, log }: Services, metrics: Metrics, findings: Findings, turn: Turn): Promise<number> {
+  const begunAt = clock.now();
+  const whole = await findings.look(turn, () => metrics.auditFound(findings.byEndpoint));
+  if (!whole) return 0;
+  metrics.auditedAll(begunAt);
+  for (const [webhook, { unbalancedHours, faults }] of findings.byEndpoint)
+    if (faults > 0) log.error({ webhook, hours: unbalancedHours, count: faults }, 'the audit of the log does not balance');
+  return LOG_AUDIT_EVERY_MS;
 }

@@ -32,10 +32,16 @@ export type Standing = {
 /** The last audited hour, by endpoint. */
 export type AuditSeen = { endpointId: string; matched: number; classes: Readonly<Record<string, number>> };
 
+/** Of the whole log that is kept, by endpoint: as each hour was last looked at. `frozenHours` were unbalanced when retention took them. */
+export type AuditFound = ReadonlyMap<string, { unbalancedHours: number; faults: number; frozenHours: number }>;
+
 export type Metrics = {
   attempt(seen: AttemptSeen): void;
   refresh(seen: { status: number; durationMs: number }): void;
   audit(hours: readonly AuditSeen[], faults: number): void;
+  auditFound(found: AuditFound): void;
+  /** The whole log has been looked at, since `begunAt` (epoch milliseconds). */
+  auditedAll(begunAt: number): void;
   /** The text of a scrape, and its content type. */
   expose(): Promise<{ text: string; contentType: string }>;
 };
@@ -95,6 +101,22 @@ export function createMetrics(standing: () => Promise<Standing>): Metrics {
   ]);
   const faults = gauge('pontage_audit_faults', 'Deliveries of the last audit that are in no class, or in two: always 0');
 
+  const unbalanced = gauge(
+    'pontage_audit_unbalanced_hours',
+    'Hours of the log in which deliveries are in no class, or in two, as each hour was last audited: always 0',
+    ['webhook'],
+  );
+  const logFaults = gauge('pontage_audit_log_faults', 'Deliveries of these hours that are in no class, or in two: always 0', ['webhook']);
+  const frozen = gauge(
+    'pontage_audit_frozen_unbalanced_hours',
+    'Hours that did not balance when retention took them, with all before: always 0',
+    ['webhook'],
+  );
+  const auditedSince = gauge(
+    'pontage_audit_log_seconds',
+    'When the last audit of the whole log began, in seconds since 1970; 0 before its end',
+  );
+
   async function ask(): Promise<void> {
     const now = await standing();
     lanes.set(now.lanes);
@@ -128,6 +150,17 @@ export function createMetrics(standing: () => Promise<Standing>): Metrics {
         for (const [name, deliveries] of Object.entries(classes)) audited.set({ webhook, class: name }, deliveries);
       }
       faults.set(faultCount);
+    },
+    auditFound(found) {
+      for (const one of [unbalanced, logFaults, frozen]) one.reset();
+      for (const [webhook, { unbalancedHours, faults: count, frozenHours }] of found) {
+        unbalanced.set({ webhook }, unbalancedHours);
+        logFaults.set({ webhook }, count);
+        frozen.set({ webhook }, frozenHours);
+      }
+    },
+    auditedAll(begunAt) {
+      auditedSince.set(begunAt / 1_000);
     },
     async expose() {
       await ask().catch(() => {});

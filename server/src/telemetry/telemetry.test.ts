@@ -19,7 +19,11 @@ suite('metrics', () => {
     metrics.attempt({ source: 'retry', failureClass: 'timeout', durationMs: 10_000, sinceCommitMs: null });
     metrics.refresh({ status: 0, durationMs: 900 });
     metrics.audit([{ endpointId: 'wh_1', matched: 9, classes: { delivered: 8, dead: 1 } }], 0);
+    metrics.auditFound(new Map([['wh_gone', { unbalancedHours: 9, faults: 9, frozenHours: 9 }]]));
+    metrics.auditFound(new Map([['wh_1', { unbalancedHours: 2, faults: 3, frozenHours: 1 }]]));
+    metrics.auditedAll(1_700_000_000_000);
     const { text, contentType } = await metrics.expose();
+    assert.doesNotMatch(text, /wh_gone/);
     assert.match(contentType, /^text\/plain/);
     for (const line of [
       'pontage_delivery_attempts_total{source="live",outcome="delivered",failure=""} 1',
@@ -35,6 +39,10 @@ suite('metrics', () => {
       'pontage_deliveries_parked{state="dead"} 7',
       'pontage_audit_deliveries{webhook="wh_1",class="matched"} 9',
       'pontage_audit_faults 0',
+      'pontage_audit_unbalanced_hours{webhook="wh_1"} 2',
+      'pontage_audit_log_faults{webhook="wh_1"} 3',
+      'pontage_audit_frozen_unbalanced_hours{webhook="wh_1"} 1',
+      'pontage_audit_log_seconds 1700000000',
     ]) {
       assert.ok(text.split('\n').includes(line), line);
     }

@@ -29,6 +29,14 @@ test('the development mode shows its metrics', async (t) => {
   assert.match(await response.text(), /^pontage_lanes_owned \d+$/m);
 });
 
+test('every hour of the log is audited, and the metrics say since when', async (t) => {
+  const { localUrl } = await start(t, 'development');
+  const auditedAt = async () => Number(/^pontage_audit_log_seconds (\S+)$/m.exec(await (await fetch(`${localUrl}/metrics`)).text())?.[1]);
+  let at = await auditedAt();
+  while (at === 0) at = await auditedAt();
+  assert.ok(at > 1_700_000_000);
+});
+
 test('in production metrics are for whoever shows the token, and do not exist for others', async (t) => {
   const production = { PONTAGE_SECRET_KEY: 'Vq3x9ZrT5mK8wY2nB7cD4fG6hJ1kL0pQ', PONTAGE_PUBLIC_URL: 'https://banks.example.com' };
   const closed = await start(t, 'production', production);

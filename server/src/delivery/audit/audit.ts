@@ -11,6 +11,7 @@ import type { Storage } from '../../storage/storage.ts';
 import { CLASSES, type Class, classesOf } from './classes.ts';
 import { type AuditedEvent, type Membership, membersOf, readMembership } from './membership.ts';
 import { readStanding, tracesOf } from './standing.ts';
+import { narrowed, type Stretch } from './stretch.ts';
 
 /** Events of one page: with ten endpoints for each, about 5 ms of the main thread on SQLite. */
 const PAGE_EVENTS = 200;
@@ -19,8 +20,14 @@ const FAULTS_NAMED = 100;
 /** A pair that moves while a page is read can look wrong once, but not in a second reading: it moves one way. */
 const READINGS = 3;
 
-/** `hour` is that of `committed_at`: epoch milliseconds / 3,600,000, rounded down. */
-export type AuditedHour = { applicationId: string; endpointId: string; hour: number; matched: number } & Record<Class, number>;
+/**
+ * `hour` is that of `committed_at`: epoch milliseconds / 3,600,000, rounded down. `faults` are deliveries in no class, or in two;
+ * of a frozen hour what its sums lack.
+ */
+export type AuditedHour = { applicationId: string; endpointId: string; hour: number; matched: number; faults: number } & Record<
+  Class,
+  number
+>;
 /** `classes` is empty when the pair is in none, and has two when it is in two. */
 export type Fault = { eventId: string; endpointId: string; classes: readonly Class[] };
 export type Audit = {
@@ -46,23 +53,29 @@ const nextTurn: Turn = async () => {
 
 /** The whole range: what is in the log, and the frozen hours of what retention has taken. */
 export async function audit(storage: Storage, range: AuditRange): Promise<Audit> {
+  return (await auditByTurns(storage, range, nextTurn))!;
+}
+
+/** As {@link audit}; null when `turn` stopped it. */
+export async function auditByTurns(storage: Storage, range: AuditRange, turn: Turn): Promise<Audit | null> {
   for (;;) {
     const unfrozen = async () => (await readSegments(storage)).filter(({ frozenAt }) => frozenAt === null);
     const segments = await unfrozen();
-    const found = await auditOnce(storage, segments, range);
+    const found = await auditOnce(storage, segments, range, turn);
+    if (!found) return null;
     // What retention took while it was read looks lost: its hours are frozen now, and count as they were.
     if (found.balanced || (await unfrozen())[0]?.segment === segments[0]?.segment) return found;
   }
 }
 
-async function auditOnce(storage: Storage, segments: readonly Segment[], range: AuditRange): Promise<Audit> {
+async function auditOnce(storage: Storage, segments: readonly Segment[], range: AuditRange, turn: Turn): Promise<Audit | null> {
   const first = segments.find(({ closedAt }) => closedAt === null || closedAt >= range.from);
   const heads = await storage.all<{ head: number }>(sql`select head from lane_heads order by lane`);
   const tally = createTally();
   await addFrozen(storage, range, tally);
   const ends = heads.map(({ head }) => head);
-  await walk(storage, { starts: first?.starts ?? [], ends }, range, { tally, turn: nextTurn });
-  return tally.result();
+  const whole = await walk(storage, { starts: first?.starts ?? [], ends }, range, { tally, turn });
+  return whole ? tally.result() : null;
 }
 
 /** One segment to its end, before retention takes it. Null when `turn` stopped it. */
@@ -77,24 +90,21 @@ export async function auditSegment(
   return whole ? tally.result().hours : null;
 }
 
-type Stretch = { starts: readonly number[]; ends: readonly number[] };
-
 /** `ends` are read before the versions: what commits later is met by a later audit. False when it was stopped. */
 async function walk(
   storage: Storage,
-  { starts, ends }: Stretch,
+  stretch: Stretch,
   range: AuditRange,
   { tally, turn }: { tally: Tally; turn: Turn },
 ): Promise<boolean> {
   const membership = await readMembership(storage);
+  const until = range.until ?? Number.POSITIVE_INFINITY;
   for (let lane = 0; lane < LANES; lane += 1) {
-    const through = ends[lane] ?? 0;
-    for (let after = starts[lane] ?? 0; after < through; ) {
+    const { after: start, through } = await narrowed(storage, stretch, lane, { from: range.from, until });
+    for (let after = start; after < through; ) {
       const page = await readPage(storage, { lane, after, through }, range.applicationId ?? null);
       const last = page.length < PAGE_EVENTS ? through : page.at(-1)!.seq;
-      const inRange = page.filter(
-        ({ committed_at }) => committed_at >= range.from && committed_at < (range.until ?? Number.POSITIVE_INFINITY),
-      );
+      const inRange = page.filter(({ committed_at }) => committed_at >= range.from && committed_at < until);
       await auditPage(storage, membership, inRange, { lane, after, through: last }, tally);
       after = last;
       if (!(await turn())) return false;
@@ -153,7 +163,7 @@ function createTally(): Tally {
     let found = hours.get(key);
     if (!found) {
       const none = Object.fromEntries(CLASSES.map((name) => [name, 0])) as Record<Class, number>;
-      found = { applicationId, endpointId, hour, matched: 0, ...none };
+      found = { applicationId, endpointId, hour, matched: 0, faults: 0, ...none };
       hours.set(key, found);
     }
     return found;
@@ -165,12 +175,14 @@ function createTally(): Tally {
       counts.matched += 1;
       for (const name of classes) counts[name] += 1;
       if (classes.length === 1) return;
+      counts.faults += 1;
       faultCount += 1;
       if (faults.length < FAULTS_NAMED) faults.push({ eventId: eventId(event.lane, event.seq), endpointId, classes });
     },
     addFrozen(frozen) {
       const counts = hourOf(frozen.applicationId, frozen.endpointId, frozen.hour);
       counts.matched += frozen.matched;
+      counts.faults += frozen.faults;
       for (const name of CLASSES) counts[name] += frozen[name];
       if (!balances(frozen)) unbalancedHours.push(frozen);
     },
@@ -201,6 +213,9 @@ async function addFrozen(storage: Storage, { from, until, applicationId = null }
   );
   for (const { application_id, endpoint_id, ...counts } of rows) {
     if (applicationId !== null && application_id !== applicationId) continue;
-    tally.addFrozen({ ...counts, applicationId: application_id, endpointId: endpoint_id, retry: 0, waiting: 0, lagging: 0, inFlight: 0 });
+    const { matched, delivered, dead, skipped, expired, erased } = counts;
+    const faults = Math.abs(matched - (delivered + dead + skipped + expired + erased));
+    const open = { retry: 0, waiting: 0, lagging: 0, inFlight: 0 };
+    tally.addFrozen({ ...counts, ...open, applicationId: application_id, endpointId: endpoint_id, faults });
   }
 }

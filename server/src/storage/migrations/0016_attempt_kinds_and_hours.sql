@@ -8,3 +8,8 @@ create index attempts_by_kind on attempts (endpoint_id, type, (cast(coalesce(sta
 -- With the item at its end: a lane's events of one item are found in the index alone.
 drop index events_by_application;
 create index events_by_application on events (application_id, lane, seq, item_id);
+
+-- Frozen hours stay for good: an audit asks for some of them, and the metrics for those that did not balance.
+create index audited_hours_by_hour on audited_hours (hour);
+create index audited_hours_unbalanced on audited_hours (endpoint_id)
+  where matched <> delivered + dead + skipped + expired + erased;
