@@ -17,7 +17,7 @@ export async function digestOfAccount(reader: Reader, accountId: number): Promis
   let count = 0;
   let after = 0;
   for (;;) {
-    const rows = await liveRows(reader, accountId, after, DIGEST_PAGE);
+    const rows = await liveRows(reader, accountId, { after, through: Number.MAX_SAFE_INTEGER, limit: DIGEST_PAGE });
     hash.update(rows.map(({ id, updatedAt }) => `${id}:${updatedAt}\n`).join(''));
     count += rows.length;
     if (rows.length < DIGEST_PAGE) return { digest: hash.digest('hex'), count };
@@ -48,8 +48,8 @@ export async function compareAccount(
   accountId: number,
   { theirs, after, last }: { theirs: readonly Dated[]; after: number; last: boolean },
 ): Promise<Differences> {
-  const rows = await liveRows(reader, accountId, after, COMPARED_MAX + 1);
   const end = last ? Number.POSITIVE_INFINITY : (theirs.at(-1)?.id ?? after);
+  const rows = await liveRows(reader, accountId, { after, through: last ? Number.MAX_SAFE_INTEGER : end, limit: COMPARED_MAX + 1 });
   const through = rows.length > COMPARED_MAX ? Math.min(end, rows[COMPARED_MAX - 1]!.id) : end;
   const ours = new Map(rows.filter(({ id }) => id <= through).map(({ id, updatedAt }) => [id, updatedAt]));
   const outdated: Dated[] = [];
@@ -76,13 +76,11 @@ export async function compareAccount(
   };
 }
 
-/**
- * `id + 0`: by the index of the account and a sort. By the primary key alone, which the limit invites a planner to, it would
- * pass over the rows of everybody else; an index for this alone would cost each row that is ever written.
- */
-async function liveRows(reader: Reader, accountId: number, after: number, limit: number): Promise<Dated[]> {
+type Page = { after: number; through: number; limit: number };
+
+async function liveRows(reader: Reader, accountId: number, { after, through, limit }: Page): Promise<Dated[]> {
   const rows = await reader.all<{ id: number; updated_at: number }>(sql`
-    select id, updated_at from transactions where account_id = ${accountId} and is_deleted = 0 and id > ${after}
-    order by id + 0 limit ${limit}`);
+    select id, updated_at from transactions where account_id = ${accountId} and is_deleted = 0 and id > ${after} and id <= ${through}
+    order by id limit ${limit}`);
   return rows.map((row) => ({ id: row.id, updatedAt: row.updated_at }));
 }

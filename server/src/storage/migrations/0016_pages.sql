@@ -13,3 +13,7 @@ create index events_by_application on events (application_id, lane, seq, item_id
 create index audited_hours_by_hour on audited_hours (hour);
 create index audited_hours_unbalanced on audited_hours (endpoint_id)
   where matched <> delivered + dead + skipped + expired + erased;
+
+-- The live rows of an account by id, for a customer who compares a copy: by another order each page sorted the whole account.
+-- Measured on SQLite: 4.5 us of CPU for each row that is written, beside 39 for the row and its other indexes.
+create index transactions_live on transactions (account_id, id) where is_deleted = 0;
