@@ -188,7 +188,6 @@ export async function bringDeliveriesNearer(
 export type DeliveryCounts = { attempts: number; delivered: number; waiting: number; dead: number };
 
 export async function countDeliveries({ storage }: { storage: Storage }, applicationId: string, since: number): Promise<DeliveryCounts> {
-  const mine = sql`(select id from endpoints where application_id = ${applicationId})`;
   const endpoints = await storage.all<{ id: string }>(sql`select id from endpoints where application_id = ${applicationId}`);
   const kinds = await attemptKinds(
     storage,

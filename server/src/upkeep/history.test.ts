@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eachEngine } from '../../test/support/engines.ts';
+import { APPLICATION, createWorld } from '../../test/support/world.ts';
 import { DAY_MS, HOUR_MS } from '../base/clock.ts';
+import { demoBank } from '../connectors/sandbox/demo-bank.ts';
 import { findReplayByKey } from '../delivery/replay/replays.ts';
 import { LANES } from '../events/log.ts';
+import { advanceClock } from '../refresh/test-clock.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import { forgetHours, forgetRefreshes, forgetReplays } from './history.ts';
@@ -25,6 +28,7 @@ async function record(storage: Storage, id: string, item: number, startedAt: num
 
 async function furnished(storage: Storage): Promise<void> {
   await storage.transaction(async (tx) => {
+    await tx.run(sql`update segments set opened_at = ${NOW}`);
     for (const [id, offset] of [
       ['now', 0],
       ['ahead', AHEAD_MS],
@@ -144,5 +148,35 @@ eachEngine('the history of refreshes', (open) => {
       first: oldest,
       count: 10,
     });
+  });
+
+  test('is kept, however far a test clock has gone, as long as the log has the events that count it', async (t) => {
+    const storage = await open(t);
+    const world = await createWorld(storage, [demoBank()]);
+    await world.connect(574, { USER: 'success', PWD: 'any' });
+    const counted = async () => {
+      const contents = (await world.events()).map(({ content }) => JSON.parse(content) as Record<string, number>);
+      return contents.reduce(
+        (sum, { nb_new_transactions: added = 0, nb_updated_transactions: updated = 0, nb_deleted_transactions: deleted = 0 }) =>
+          sum + added + updated + deleted,
+        0,
+      );
+    };
+    const told = async () => (await storage.first<{ count: number }>(sql`select count(*) as count from changes`))!.count;
+    const first = await told();
+    const target = { byMs: 401 * DAY_MS };
+    // Asked for at once, so that the newest record, which is always kept, is another.
+    await storage.transaction((tx) => tx.run(sql`update items set due_at = null`));
+    await advanceClock(world.services, APPLICATION, target, { signal: new AbortController().signal });
+    await storage.transaction((tx) => tx.run(sql`update items set due_at = ${world.clock.now()}`));
+    await world.run();
+    assert.ok(first > 0 && (await counted()) === (await told()));
+
+    assert.equal((await forgetRefreshes(services(storage), 0, world.clock.now())).deleted, 0);
+    assert.equal(await told(), await counted());
+    // Retention has taken the segment with their events.
+    await storage.transaction((tx) => tx.run(sql`update segments set opened_at = ${world.clock.now() + 2 * DAY_MS}`));
+    assert.ok((await forgetRefreshes(services(storage), 0, world.clock.now())).deleted > 0);
+    assert.ok((await told()) < (await counted()));
   });
 });

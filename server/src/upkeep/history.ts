@@ -1,6 +1,7 @@
 /**
  * What tells of the past when the log has gone: the records of refreshes with the reasons of their counts, replays that have
- * ended, and the audit's hours. Kept for a time of their own, longer than the log's.
+ * ended, and the audit's hours. Kept for a time of their own, and records as long as the log has their events: that is shorter,
+ * but for the application of a test clock, whose 400 days may pass in a minute.
  */
 import { DAY_MS, HOUR_MS } from '../base/clock.ts';
 import { LANES } from '../events/log.ts';
@@ -10,6 +11,8 @@ import { deleteInBatches, ROWS_PER_DELETE, type Turns } from './batches.ts';
 
 /** Items looked at in one round: two thousand in five minutes are more than half a million a day. */
 const ITEMS_PER_ROUND = 2_000;
+/** Of these one statement looks at all old records, also at those that are kept for the log. */
+const ITEMS_PER_STEP = 50;
 /** Deleted in one transaction, with their reasons: a record has a few dozen at most, but for a first connection. */
 const RECORDS_PER_STEP = 100;
 /** Each has a row for each lane at most. */
@@ -20,8 +23,11 @@ export type HistoryServices = Turns & { storage: Storage; historyDays: number };
 /** `afterItem` is where the next round begins: 0 once the last item was looked at. */
 export type HistoryRound = { afterItem: number; deleted: number };
 
+/** A run may outlast its claim, whose end is all that a record says of the real time. */
+const RUN_MAX_MS = DAY_MS;
+
 /**
- * Forgets what is too old of the next items, by the time of their application. The newest record of an item is always kept:
+ * Forgets what is too old of the next items, by the time of their application, but for what an event of the log counts. The newest record of an item is always kept:
  * it is what the API shows of it. Safe on several nodes at once.
  */
 export async function forgetRefreshes(services: HistoryServices, afterItem: number, realNow: number): Promise<HistoryRound> {
@@ -30,20 +36,27 @@ export async function forgetRefreshes(services: HistoryServices, afterItem: numb
   const last = items.at(-1);
   if (!last) return { afterItem: 0, deleted: 0 };
   const before = realNow - historyDays * DAY_MS;
+  const log = await storage.first<{ since: number | null }>(sql`select min(opened_at) as since from segments`);
+  const ranBefore = (log?.since ?? 0) - RUN_MAX_MS;
   let deleted = 0;
-  for (;;) {
-    const old = await storage.all<{ id: string }>(sql`
-      select refreshes.id from items join applications on applications.id = items.application_id
-        join refreshes on refreshes.item_id = items.id and refreshes.started_at < ${before} + applications.clock_offset_ms
-      where items.id > ${afterItem} and items.id <= ${last.id} and refreshes.finished_at is not null
-        and exists (select 1 from refreshes newer where newer.item_id = items.id and newer.started_at > refreshes.started_at)
-      limit ${RECORDS_PER_STEP}`);
-    if (old.length > 0) {
-      const ids = sqlList(old.map(({ id }) => id));
-      deleted += await storage.transaction((tx) => tx.run(sql`delete from refreshes where id in ${ids}`));
+  for (let first = 0; first < items.length; first += ITEMS_PER_STEP) {
+    const after = items[first - 1]?.id ?? afterItem;
+    const through = items[Math.min(first + ITEMS_PER_STEP, items.length) - 1]!.id;
+    for (let more = true; more; ) {
+      const old = await storage.all<{ id: string }>(sql`
+        select refreshes.id from items join applications on applications.id = items.application_id
+          join refreshes on refreshes.item_id = items.id and refreshes.started_at < ${before} + applications.clock_offset_ms
+        where items.id > ${after} and items.id <= ${through} and refreshes.finished_at is not null and refreshes.run_at < ${ranBefore}
+          and exists (select 1 from refreshes newer where newer.item_id = items.id and newer.started_at > refreshes.started_at)
+        limit ${RECORDS_PER_STEP}`);
+      if (old.length > 0) {
+        const ids = sqlList(old.map(({ id }) => id));
+        deleted += await storage.transaction((tx) => tx.run(sql`delete from refreshes where id in ${ids}`));
+      }
+      if (!mayGoOn()) return { afterItem: after, deleted };
+      more = old.length === RECORDS_PER_STEP;
+      if (more || through < last.id) await pause();
     }
-    if (old.length < RECORDS_PER_STEP || !mayGoOn()) break;
-    await pause();
   }
   return { afterItem: items.length < ITEMS_PER_ROUND ? 0 : last.id, deleted };
 }

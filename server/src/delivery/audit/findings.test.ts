@@ -24,7 +24,8 @@ async function threeDays(storage: Storage): Promise<void> {
   await makePartitions(storage, 1, 3);
   for (const day of [0, 1, 2]) {
     for (const hour of [0, 5]) await append(storage, [1, 2, 3], NOW + day * DAY_MS + hour * HOUR_MS);
-    if (day < 2) await storage.transaction((tx) => openNextSegment(tx, storage, day + 1, NOW + (day + 1) * DAY_MS));
+    const next = NOW + (day + 1) * DAY_MS;
+    if (day < 2) await storage.transaction((tx) => openNextSegment(tx, storage, day + 1, { openedAt: next, closedAt: next }));
   }
   await deliver(storage, await everything(storage), 'wh_one');
   await settleAll(storage);

@@ -9,8 +9,7 @@ create index attempts_by_kind on attempts (endpoint_id, type, (cast(coalesce(sta
 drop index events_by_application;
 create index events_by_application on events (application_id, lane, seq, item_id);
 
--- Frozen hours stay for good: an audit asks for some of them, and the metrics for those that did not balance.
-create index audited_hours_by_hour on audited_hours (hour);
+-- The metrics ask for frozen hours that did not balance.
 create index audited_hours_unbalanced on audited_hours (endpoint_id)
   where matched <> delivered + dead + skipped + expired + erased;
 
