@@ -1,6 +1,7 @@
 /**
  * The kinds of attempts that an endpoint has had: type, outcome and status. There are a few dozen at most, and the index of the
- * attempt log has each in the order of time; so whoever wants attempts by any of these chooses kinds first.
+ * attempt log has each in the order of time; so whoever wants attempts by any of these chooses kinds first. Statements write the
+ * third column of the index (`result`) as the migration does: planners know an expression by its text.
  */
 import { sql, sqlList, sqlTable } from '../storage/sql.ts';
 import type { Reader } from '../storage/storage.ts';
