@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { sql, sqlText } from './sql.ts';
-import type { Storage } from './storage.ts';
+import type { Storage, Writer } from './storage.ts';
 
 const FOLDER = new URL('./migrations/', import.meta.url);
 /** Any constant will do, as long as nobody else locks it: the letters of "pontage" as a number. */
@@ -25,7 +25,7 @@ export function migrations(): Migration[] {
 
 /** Brings the schema up to date, in one transaction, under a lock; answers the names of what was applied. */
 export async function migrate(storage: Storage, now: number): Promise<string[]> {
-  return storage.transaction(async (tx) => {
+  const apply = async (tx: Writer) => {
     if (storage.engine === 'postgres') await tx.all(sql`select pg_advisory_xact_lock(${ADVISORY_LOCK})`);
     await tx.run(sql`create table if not exists migrations (version bigint primary key, name text not null, applied_at bigint not null)`);
     const done = await tx.all<{ version: number }>(sql`select version from migrations order by version`);
@@ -48,5 +48,6 @@ export async function migrate(storage: Storage, now: number): Promise<string[]> 
       if (text !== '') applied.push(migration.name);
     }
     return applied;
-  });
+  };
+  return storage.transaction(apply, { patient: true });
 }

@@ -62,14 +62,14 @@ export function openPostgres(url: string, { silentAfterMs = SILENT_AFTER_MS } = 
       counts.statements += 1;
       return (await readers.query({ ...statement(query), rowMode: 'array' })).rows as T[];
     },
-    transaction: async (work, options = { durable: true }) => {
+    transaction: async (work, { durable = true, patient = false } = {}) => {
       for (let attempt = 1; ; attempt += 1) {
         const client = await pool.connect();
         let broken: Error | undefined;
         try {
-          const begun = send(client, { text: options.durable ? 'begin' : 'begin; set local synchronous_commit = off' });
+          const begun = send(client, { text: BEGIN[patient ? 'patient' : durable ? 'durable' : 'lazy'] });
           const last: Promise<pg.QueryResult>[] = [];
-          const [value] = await Promise.all([work(writer(client, typesOf, counts, last)), begun]);
+          const [value] = await Promise.all([work(writer(client, typesOf, counts, last, patient ? FOR_EVER : {})), begun]);
           // Behind a statement that fails, a commit takes everything back; what failed is the error to tell.
           await Promise.all([...last, send(client, { text: 'commit' })]);
           return value;
@@ -137,6 +137,15 @@ function openPool(settings: pg.PoolConfig): pg.Pool {
   return pool;
 }
 
+const BEGIN = {
+  durable: 'begin',
+  lazy: 'begin; set local synchronous_commit = off',
+  patient: 'begin; set local statement_timeout = 0',
+} as const;
+
+/** Of the driver's patience with one statement; its types do not know that it can be given with each. The longest that a timer can be. */
+const FOR_EVER = { query_timeout: 2 ** 31 - 1 };
+
 /** The driver gave up waiting. What was sent may still be done, as with a connection that breaks. */
 function isSilence(error: unknown): error is Error {
   return error instanceof Error && error.message === 'Query read timeout';
@@ -189,11 +198,17 @@ function send(client: pg.PoolClient, config: pg.QueryConfig): Promise<pg.QueryRe
 }
 
 /** What is given to `last` is answered by the time of the commit. */
-function writer(client: pg.PoolClient, typesOf: TypesOf, counts: { statements: number }, last: Promise<pg.QueryResult>[]): Writer {
+function writer(
+  client: pg.PoolClient,
+  typesOf: TypesOf,
+  counts: { statements: number },
+  last: Promise<pg.QueryResult>[],
+  patience: { query_timeout?: number },
+): Writer {
   let asking: Promise<Types> | null = null;
   const sendCounted = (config: pg.QueryConfig) => {
     counts.statements += 1;
-    return send(client, config);
+    return send(client, { ...config, ...patience });
   };
   /** In the order in which it is given; at once, unless an insertion before it asks for its types. */
   const give = async (config: pg.QueryConfig) => {

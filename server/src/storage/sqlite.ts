@@ -2,7 +2,7 @@ import { backup, DatabaseSync } from 'node:sqlite';
 import { createCheckpointer, FORCED_CHECKPOINT_PAGES } from './checkpointer.ts';
 import { createLogSync, type LogSync } from './log-sync.ts';
 import { render, type Sql, type SqlValue, sql } from './sql.ts';
-import { type Row, type Storage, TransactionWaited, type Writer } from './storage.ts';
+import { type Row, type Storage, type TransactionOptions, TransactionWaited, type Writer } from './storage.ts';
 
 /** How long a writer of another process (the command line) may hold the file before we give up. */
 const BUSY_TIMEOUT_MS = 5_000;
@@ -130,10 +130,10 @@ export function openSqlite(file: string, log: LogSync = createLogSync(`${file}-w
     return answer;
   };
 
-  const transaction = <T>(work: (tx: Writer) => Promise<T>, options = { durable: true }) =>
+  const transaction = <T>(work: (tx: Writer) => Promise<T>, { durable = true }: TransactionOptions = {}) =>
     new Promise<T>((resolve, reject) => {
       if (closing) return reject(new Error('the database is closed'));
-      queue.push({ work, durable: options.durable, resolve: resolve as (value: unknown) => void, reject });
+      queue.push({ work, durable, resolve: resolve as (value: unknown) => void, reject });
       if (!draining) queueMicrotask(() => draining || void drain());
     });
 

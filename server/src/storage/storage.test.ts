@@ -338,6 +338,23 @@ test('a PostgreSQL that goes without a word is given up: what waited for it fail
   assert.deepEqual(rows.map(({ name }) => name).sort(), ['after', 'before']);
 });
 
+test('on PostgreSQL a patient transaction outlasts every limit of a statement, and no other does', async (t) => {
+  const target = await migratedDatabase();
+  assert.ok('databaseUrl' in target);
+  const storage = openPostgres(target.databaseUrl, { silentAfterMs: 100 });
+  t.after(() => storage.close());
+  const limit = (patient: boolean) =>
+    storage.transaction(
+      async (tx) => {
+        await tx.first(sql`select pg_sleep(0.2)`);
+        return (await tx.first<{ statement_timeout: string }>(sql`show statement_timeout`))!.statement_timeout;
+      },
+      { patient },
+    );
+  assert.equal(await limit(true), '0');
+  await assert.rejects(limit(false), /timeout/);
+});
+
 test('a long chain of SQLite transactions leaves the event loop its turns', async (t) => {
   const storage = await openEngine('sqlite', t);
   let turns = 0;

@@ -30,15 +30,18 @@ export interface Writer extends Reader {
   insertLast(table: string, columns: readonly string[], rows: readonly (readonly SqlValue[])[]): Promise<void>;
 }
 
+export type TransactionOptions = { durable?: boolean; patient?: boolean };
+
 export interface Storage extends Reader, TupleReader {
   readonly engine: 'sqlite' | 'postgres';
   /**
    * Runs `work` in one transaction and answers after the commit. It must not wait for the network or a timer.
    * On PostgreSQL a deadlock or a serialisation failure runs `work` again (at most 3 times), so it must keep its state inside.
    * With `durable: false` the commit need not wait for the disk: a machine that loses its power may lose it, together with
-   * everything after it up to the next durable one, never anything before.
+   * everything after it up to the next durable one, never anything before. With `patient: true` a statement may take as long as it
+   * takes: for changes of the schema, which may build an index of millions of rows, or wait for a node that does.
    */
-  transaction<T>(work: (tx: Writer) => Promise<T>, options?: { durable: boolean }): Promise<T>;
+  transaction<T>(work: (tx: Writer) => Promise<T>, options?: TransactionOptions): Promise<T>;
   /** One statement that is a transaction of its own: PostgreSQL needs no `begin` and `commit` around it, which are two more. */
   readonly alone: Pick<Writer, 'first' | 'run'>;
   /** Of this process. `statements` has been given to the database, without those that only begin or end a transaction. */
