@@ -200,8 +200,8 @@ eachEngine('an endpoint that fails', (open) => {
       node.delivery.wake(await world.append([1, 1, 2, 3]));
       assert.equal(await circuit(), 'open');
       world.clock.advance(15 * MINUTE_MS);
-      await until(node, () => receiver.received.length >= 11 && rests());
-      assert.notEqual(await circuit(), 'open');
+      // The clock stands: there is no second probe to wait for.
+      await until(node, async () => (await circuit()) !== 'open');
       await until(node, async () => {
         world.clock.advance(2 * SECOND_MS);
         return taken.length === 4 && rests();

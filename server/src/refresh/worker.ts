@@ -16,7 +16,7 @@ const LEASE_MS = 10 * MINUTE_MS;
 export const CONCURRENT_MAX = 32;
 /** Beside them, for people who wait: a backlog, or a bank that hangs, may have taken all the others. */
 export const WATCHED_MAX = 16;
-/** How often these are looked for behind a backlog that is worked off: each look is a claim, and a busy node makes hundreds a second. */
+/** How often these are looked for behind a backlog where nobody has woken us for one: each look is a claim of its own. */
 const LOOK_MS = 200;
 /** Runs that end within this time are followed by one claim for all of them, so that a claim costs a busy node little. */
 const GATHER_MS = 5;
@@ -49,7 +49,7 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
   /** What was heard serves one step; what happens here is newer than it. */
   let heard: { nextWorkAt: number | null } | null = null;
   let mustAsk = true;
-  const wake = () => {
+  const goOn = () => {
     mustAsk = true;
     loop.wake();
   };
@@ -58,7 +58,7 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
     gathering = true;
     setTimeout(() => {
       gathering = false;
-      wake();
+      goOn();
     }, GATHER_MS);
   };
 
@@ -70,7 +70,7 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
     for (const one of runTogether(services, claimed, endings, ending.signal)) {
       const running = one.finally(() => {
         places.delete(running);
-        if (places.size === 0) wake();
+        if (places.size === 0) goOn();
         else wakeSoon();
       });
       places.add(running);
@@ -100,8 +100,8 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
       const claimed = free > 0 ? await claim(services, { limit: free }) : [];
       run(claimed, running);
       // Where there may be more than there are places.
-      const reserved = WATCHED_MAX - beside.size;
-      if (claimed.length === free && reserved > 0 && performance.now() - lookedAt > LOOK_MS) {
+      const reserved = claimed.length === free ? WATCHED_MAX - beside.size : 0;
+      if (reserved > 0 && performance.now() > lookedAt + LOOK_MS) {
         lookedAt = performance.now();
         run(await claim(services, { limit: reserved, watched: true }), beside);
       }
@@ -112,7 +112,10 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
   });
 
   return {
-    wake,
+    wake() {
+      lookedAt = Number.NEGATIVE_INFINITY;
+      goOn();
+    },
     tell(nextWorkAt) {
       heard = { nextWorkAt };
       takesPart = true;
