@@ -213,9 +213,10 @@ export async function claimRefreshes(
 ): Promise<Refresh[]> {
   const ofOne = options.applicationId ? sql`and application_id = ${options.applicationId}` : sql``;
   const scope = options.watched ? sql`${ofOne} and ${WATCHED}` : ofOne;
+  const claimedBy = options.claimant == null ? sql`null` : sql`(select life from nodes where life = ${options.claimant})`;
   const rows = await tx.all<RefreshRow>(sql`
     update refreshes set run_at = ${options.now + options.leaseMs}, epoch = epoch + 1, running = 1,
-      claimed_by = (select life from nodes where life = ${options.claimant ?? null})
+      claimed_by = ${claimedBy}
     where id in (
       select id from refreshes where finished_at is null and run_at <= ${options.now} ${scope}
       order by run_at limit ${options.limit}${storage.forUpdateSkipLocked}
