@@ -5,19 +5,21 @@ import { createPace, type PaceAnswer, RAMP_START_PER_S, RAMP_STEP_MS, shareOfCon
 
 const settings = (concurrencyMax = 16, ratePerS: number | null = null, lanesOwned = 64) => ({ concurrencyMax, ratePerS, lanesOwned });
 
-/** A receiver that takes `latencyMs(under way)` per request; answers when each request was begun. */
+/** A receiver that takes `latencyMs(under way)` per request and gives its n-th `answer`, success when absent; answers when each request was begun. */
 function simulate(
   pace: ReturnType<typeof createPace>,
-  options: { fromMs?: number; untilMs: number; latencyMs: (underWay: number) => number },
+  options: { fromMs?: number; untilMs: number; latencyMs: (underWay: number) => number; answer?: (n: number) => PaceAnswer },
 ) {
   const begun: number[] = [];
   const ends: { at: number; startedAt: number }[] = [];
   let now = options.fromMs ?? 0;
   let most = 0;
+  let answered = 0;
   while (now < options.untilMs) {
     while (ends.length > 0 && ends[0]!.at <= now) {
       const { startedAt } = ends.shift()!;
-      pace.finished('success', now - startedAt, ends.length + 1, now);
+      pace.finished(options.answer?.(answered) ?? 'success', now - startedAt, ends.length + 1, now);
+      answered += 1;
     }
     while (pace.mayStart(ends.length, now)) {
       pace.started(now);
@@ -158,6 +160,27 @@ suite('the ramp after an outage', () => {
     }
     assert.equal(pace.ramping, false);
     assert.equal(pace.concurrency, 64);
+  });
+
+  test('ends also for a receiver that fails one request in twenty, and holds back one that fails most or asks for less', () => {
+    const rateAfter = (answer: (n: number) => PaceAnswer) => {
+      const pace = createPace(settings(64));
+      pace.beginRamp(0);
+      simulate(pace, { untilMs: 12_000, latencyMs: () => 2, answer });
+      return pace.ratePerS;
+    };
+    assert.equal(
+      rateAfter((n) => (n % 20 === 7 ? 'failure' : 'success')),
+      Number.POSITIVE_INFINITY,
+    );
+    assert.equal(
+      rateAfter((n) => (n % 3 === 0 ? 'success' : 'failure')),
+      RAMP_START_PER_S,
+    );
+    assert.equal(
+      rateAfter((n) => (n % 20 === 7 ? 'throttled' : 'success')),
+      RAMP_START_PER_S,
+    );
   });
 
   test('is not cut short by lanes that come', () => {

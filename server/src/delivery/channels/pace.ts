@@ -20,9 +20,15 @@ const BURST_MS = 20;
 /** A whole token, for sums of floating point. */
 const ONE_TOKEN = 1 - 1e-9;
 
-/** After an outage: requests a second at first, doubled with every step that brings a success and no failure. */
+/**
+ * After an outage: requests a second at first, doubled with every step in which nearly all succeed, halved with one in which most
+ * fail or that is too much for the receiver by its own word. One that fails now and then, as it always has, must come to its pace:
+ * one failure in a step of 25 requests would hold it at the first step for good.
+ */
 export const RAMP_START_PER_S = 50;
 export const RAMP_STEP_MS = 500;
+/** Share of a step's answers. */
+const RAMP_FAILURES_BORNE = 0.2;
 /** From here on a ramp holds nothing back that one node could send. */
 export const RAMP_END_PER_S = 20_000;
 
@@ -64,6 +70,11 @@ export function shareOfRate({ ratePerS, lanesOwned }: PaceSettings): number {
   return ratePerS === null ? Number.POSITIVE_INFINITY : (ratePerS * Math.max(lanesOwned, 0)) / LANES;
 }
 
+const rampStep = (perS: number, now: number) => ({
+  ...{ perS, stepEndsAt: now + RAMP_STEP_MS },
+  answers: { success: 0, failure: 0, throttled: 0 },
+});
+
 export function createPace(initial: PaceSettings): Pace {
   let settings = initial;
   let limit = shareOfConcurrency(initial);
@@ -71,7 +82,7 @@ export function createPace(initial: PaceSettings): Pace {
   let bestMs = Number.POSITIVE_INFINITY;
   /** Answers until the next decrease: those that are under way were asked for at the old pace. */
   let holdDecreases = 0;
-  let ramp: { perS: number; stepEndsAt: number; succeeded: boolean; failed: boolean } | null = null;
+  let ramp: { perS: number; stepEndsAt: number; answers: Record<PaceAnswer, number> } | null = null;
   let tokens = 1;
   let filledAt: number | null = null;
 
@@ -89,9 +100,11 @@ export function createPace(initial: PaceSettings): Pace {
   function stepRamp(now: number) {
     if (!ramp || now < ramp.stepEndsAt) return;
     fill(now);
-    if (ramp.failed) ramp.perS = Math.max(RAMP_START_PER_S, ramp.perS / 2);
-    else if (ramp.succeeded) ramp.perS *= 2;
-    ramp = { perS: ramp.perS, stepEndsAt: now + RAMP_STEP_MS, succeeded: false, failed: false };
+    const { success, failure, throttled } = ramp.answers;
+    let { perS } = ramp;
+    if (throttled > 0 || failure > success) perS = Math.max(RAMP_START_PER_S, perS / 2);
+    else if (success > 0 && failure <= (success + failure) * RAMP_FAILURES_BORNE) perS *= 2;
+    ramp = rampStep(perS, now);
     if (ramp.perS >= RAMP_END_PER_S || ramp.perS >= shareOfRate(settings)) ramp = null;
   }
 
@@ -139,8 +152,7 @@ export function createPace(initial: PaceSettings): Pace {
       if (holdDecreases > 0) holdDecreases -= 1;
       if (ramp) {
         stepRamp(now);
-        if (ramp && answer === 'success') ramp.succeeded = true;
-        else if (ramp) ramp.failed = true;
+        if (ramp) ramp.answers[answer] += 1;
       }
       if (answer !== 'success') return decrease();
       if (isSlow(latencyMs)) return decrease();
@@ -152,7 +164,7 @@ export function createPace(initial: PaceSettings): Pace {
       limit = 1;
       holdDecreases = 0;
       meanMs = null;
-      ramp = { perS: RAMP_START_PER_S, stepEndsAt: now + RAMP_STEP_MS, succeeded: false, failed: false };
+      ramp = rampStep(RAMP_START_PER_S, now);
       tokens = Math.min(tokens, 1);
       filledAt = now;
       if (shareOfRate(settings) <= RAMP_START_PER_S) ramp = null;
