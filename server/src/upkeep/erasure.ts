@@ -1,7 +1,8 @@
 /**
  * Erasure, its first step: an item or a user goes with everything that is theirs, in one transaction that destroys the
  * data keys first, so that what a backup still holds cannot be read. A running refresh is fenced because its row is gone.
- * Of an item with many rows most have gone before (`thinning.ts`). What is left of them in the log, the attempts and at the bank follows in `scrub.ts`, and the receipt stands in `erasures`.
+ * Of an item with many rows most have gone before (`thinning.ts`). What is left of them in the log, the attempts and at the bank
+ * follows in `scrub.ts`, and the receipt stands in `erasures`.
  */
 import { randomId } from '../base/random.ts';
 import { eraseCounts, raiseErasures } from '../events/erase.ts';
