@@ -4,7 +4,7 @@ import { ENGINES } from '../support/engines.ts';
 import { seeded } from './random.ts';
 import { playRefreshStory } from './refresh-story.ts';
 
-const KILLS = 10;
+const KILLS = 3;
 
 for (const engine of ENGINES) {
   test(`${KILLS} kills at random moments lose nothing on ${engine}`, { timeout: 200_000 }, async (t) => {
