@@ -7,11 +7,11 @@
 import { DAY_MS, MINUTE_MS } from '../base/clock.ts';
 import { randomId } from '../base/random.ts';
 import { bringDueNearer } from '../items/items.ts';
-import { bringRefreshesNearer } from '../items/refreshes.ts';
+import { bringRefreshesNearer, type Refresh } from '../items/refreshes.ts';
 import { sql } from '../storage/sql.ts';
 import type { Writer } from '../storage/storage.ts';
 import type { RefreshServices } from './run.ts';
-import { runPass } from './worker.ts';
+import { runPass, runTaken, takeDue } from './worker.ts';
 
 /** Five years at once: more is a mistake in a unit. */
 export const ADVANCE_MAX_MS = 5 * 366 * DAY_MS;
@@ -164,25 +164,34 @@ async function walk(services: RefreshServices, way: Walk): Promise<void> {
     if (leftMs <= 0) return;
     const next = earlier(nextAt, beside);
     const byMs = next === null ? leftMs : Math.min(leftMs, Math.max(next - realNow, 1));
-    await moveBy(services, way, { from: realNow + offsetMs, byMs });
-    // What falls due at this moment is known already: another look would be a twentieth of a year's statements.
-    if (nextAt !== null && nextAt - realNow <= byMs) await runPass(services, applicationId, signal);
+    const fallsDue = nextAt !== null && nextAt - realNow <= byMs;
+    await runTaken(services, await moveBy(services, way, { from: realNow + offsetMs, byMs, fallsDue }), signal);
   }
 }
 
-async function moveBy(services: RefreshServices, { applicationId, mover, companion }: Walk, span: { from: number; byMs: number }) {
+/**
+ * What falls due at the moment to which it moves is claimed in the same transaction: looking for it, asking for it and
+ * claiming it in their own were a fifth of a year on PostgreSQL.
+ */
+async function moveBy(
+  services: RefreshServices,
+  { applicationId, mover, companion }: Walk,
+  { fallsDue, ...span }: { from: number; byMs: number; fallsDue: boolean },
+): Promise<Refresh[]> {
   const { byMs } = span;
-  await services.storage.transaction(async (tx) => {
+  return services.storage.transaction(async (tx) => {
     // Given at once, they travel at once.
-    const [moved] = await Promise.all([
+    const [moved, , , , taken] = await Promise.all([
       tx.run(sql`
         update applications set clock_offset_ms = clock_offset_ms + ${byMs}, clock_mover_until = ${services.clock.now() + MOVER_LEASE_MS}
         where id = ${applicationId} and clock_mover = ${mover}`),
       bringDueNearer(tx, applicationId, byMs),
       bringRefreshesNearer(tx, applicationId, byMs),
       companion?.bringNearer(tx, span),
+      fallsDue ? takeDue(tx, services, applicationId) : [],
     ]);
     if (moved !== 1) throw new Error('the test clock was taken over by another advance');
+    return taken;
   });
 }
 

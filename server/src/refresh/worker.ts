@@ -5,10 +5,11 @@
 import { MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { startLoop } from '../base/loop.ts';
 import { claimRefreshes, freeClaims, freeOrphans, nextWorkAt, ORPHANED_AT, type Refresh } from '../items/refreshes.ts';
+import type { Writer } from '../storage/storage.ts';
 import { type Beginning, readBeginnings } from './beginning.ts';
 import { createEndings, type Endings } from './endings.ts';
 import { type RefreshServices, type RunTogether, runRefresh } from './run.ts';
-import { requestDue } from './schedule/due.ts';
+import { requestDue, requestDueWithin } from './schedule/due.ts';
 
 /** Longer than a refresh may take in all; a claim that is no node's runs again after this, if its worker has died. */
 const LEASE_MS = 10 * MINUTE_MS;
@@ -159,19 +160,32 @@ async function runClaimed(services: RefreshServices, refresh: Refresh, together:
   }
 }
 
-function claim(
+function claim(services: RefreshServices, wanted: { limit: number; watched?: boolean }): Promise<Refresh[]> {
+  return services.storage.transaction((tx) => claimWithin(tx, services, wanted));
+}
+
+function claimWithin(
+  tx: Writer,
   { storage, clock, claimant }: RefreshServices,
   wanted: { limit: number; applicationId?: string; watched?: boolean },
 ): Promise<Refresh[]> {
-  return storage.transaction((tx) =>
-    claimRefreshes(tx, storage, { now: clock.now(), leaseMs: LEASE_MS, claimant: claimant ?? null, ...wanted }),
-  );
+  return claimRefreshes(tx, storage, { now: clock.now(), leaseMs: LEASE_MS, claimant: claimant ?? null, ...wanted });
 }
 
 /** What of an application is due and can be claimed now, to its end; answers how much that was. For the test clock, beside or without a server's worker. */
 export async function runPass(services: RefreshServices, applicationId: string, signal: AbortSignal): Promise<number> {
   const due = await requestDue(services, applicationId);
-  const claimed = await claim(services, { limit: CONCURRENT_MAX, applicationId });
-  await Promise.all(runTogether(services, claimed, createEndings(services.storage), signal));
+  const claimed = await services.storage.transaction((tx) => claimWithin(tx, services, { limit: CONCURRENT_MAX, applicationId }));
+  await runTaken(services, claimed, signal);
   return due + claimed.length;
+}
+
+/** The first half of a pass among the statements of `tx`; what it answers is for {@link runTaken}, once `tx` is committed. */
+export async function takeDue(tx: Writer, services: RefreshServices, applicationId: string): Promise<Refresh[]> {
+  await requestDueWithin(tx, services, applicationId);
+  return claimWithin(tx, services, { limit: CONCURRENT_MAX, applicationId });
+}
+
+export async function runTaken(services: RefreshServices, claimed: readonly Refresh[], signal: AbortSignal): Promise<void> {
+  await Promise.all(runTogether(services, claimed, createEndings(services.storage), signal));
 }

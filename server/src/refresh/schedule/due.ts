@@ -58,12 +58,30 @@ export async function requestDue(services: DueServices, applicationId?: string):
   const realNow = clock.now();
   const due = await readDue(storage, realNow, applicationId);
   if (due.length === 0) return 0;
-  const decided = due.map((one) => ({ one, decision: decide(services, one, realNow) }));
-  const others = decided.filter((due): due is Decided<Exclude<AtDue, Become>> => due.decision.kind !== 'become');
+  const { becoming, others } = decideAll(services, due, realNow);
   if (others.length > 0) await storage.transaction((tx) => apply(tx, others, realNow));
   // Each in a transaction of its own: an event locks its user and its lane, and many at once would lock them in any order.
-  for (const { one, decision } of decided) if (decision.kind === 'become') await become(services, one, decision, realNow);
+  for (const { one, decision } of becoming) await become(services, one, decision, realNow);
   return due.length;
+}
+
+/** The same among the statements of `tx`, but for items whose status changes without a refresh: they stay due, for {@link requestDue}. */
+export async function requestDueWithin(tx: Writer, services: DueServices, applicationId: string): Promise<void> {
+  const realNow = services.clock.now();
+  const { others } = decideAll(services, await readDue(tx, realNow, applicationId), realNow);
+  if (others.length > 0) await apply(tx, others, realNow);
+}
+
+type Sorted = { becoming: Decided<Become>[]; others: Decided<Exclude<AtDue, Become>>[] };
+
+function decideAll(services: DueServices, due: readonly DueItem[], realNow: number): Sorted {
+  const sorted: Sorted = { becoming: [], others: [] };
+  for (const one of due) {
+    const decision = decide(services, one, realNow);
+    if (decision.kind === 'become') sorted.becoming.push({ one, decision });
+    else sorted.others.push({ one, decision });
+  }
+  return sorted;
 }
 
 function decide(services: DueServices, { item, bands, circuit, clockOffsetMs }: DueItem, realNow: number): AtDue {
