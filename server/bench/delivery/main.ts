@@ -23,11 +23,11 @@ const SIZES = {
     history: { histories: [1_000_000, 10_000_000], endpoints: [10, 10_000], rounds: 5, deliveries: 5_000 },
   },
   short: {
-    throughput: { rounds: 2, deliveries: 4_000 },
+    throughput: { rounds: 2, deliveries: 3_000 },
     latencySeconds: { 50: 0.4, 200: 1.5, 2000: 0.8 },
-    isolation: { settlingSeconds: 1, pairs: 5, turnsEach: 1, warmUpSeconds: 0.5, secondsOfTurn: 0.5 },
+    isolation: { settlingSeconds: 1, pairs: 3, turnsEach: 1, warmUpSeconds: 0.3, secondsOfTurn: 0.5 },
     deadEvents: 2_000,
-    history: { histories: [30_000], endpoints: [], rounds: 3, deliveries: 1_000 },
+    history: { histories: [20_000], endpoints: [], rounds: 2, deliveries: 1_000 },
   },
 } as const;
 
