@@ -62,6 +62,13 @@ suite('a scenario file', () => {
       [14, 'lasts: soon', /^14: lasts: /],
       [16, '  - { day: 3, events: [item.account.updatd main ~1] }', /^16: "item\.account\.updatd main ~1" is no event/],
       [16, '  - { day: 3, events: [item.account.deleted other] }', /^16: There is no account "other"/],
+      [10, '  - day: 6', /^10: Day 6 would never come: a run lasts 5 days\. Raise "lasts" to 6/],
+      [16, '  - { day: 6, events: [item.account.deleted main] }', /^16: Day 6 would never be compared: a run lasts 5 days/],
+      [
+        16,
+        '  - { day: 3, events: [item.account.deleted main] }\n  - { day: 3, events: [item.account.updated main ~1] }',
+        /^17: Day 3 is expected above already: write its events in one list/,
+      ],
       [14, 'lasts: 5\nmore: 1', /^15: the file: there is no "more" here/],
     ];
     for (const [line, text, expected] of cases) {

@@ -66,7 +66,7 @@ function sentenceOf(issue: { code?: string; message: string; keys?: string[]; er
   return `${place}: ${branch?.message ?? issue.message}`;
 }
 
-/** What a schema cannot say: names that exist, steps in a possible order, amounts of the account's currency. */
+/** What a schema cannot say: names that exist, steps in a possible order, days that a run plays, amounts of the account's currency. */
 function checkMeaning(file: Parsed, lineOf: (path: Path) => number): Problem[] {
   const problems: Problem[] = [];
   const tell = (path: Path, sentence: string) => problems.push({ line: lineOf(path), sentence });
@@ -80,8 +80,12 @@ function checkMeaning(file: Parsed, lineOf: (path: Path) => number): Problem[] {
   file.accounts.forEach((account, index) => {
     exact(['accounts', index, 'balance'], account.balance, account.currency);
   });
+  const beyond = (path: Path, day: number, what: string) => {
+    if (day > file.lasts) tell(path, `Day ${day} ${what}: a run lasts ${file.lasts} days. Raise "lasts" to ${day}.`);
+  };
   const rows = new Map<string, string>();
   for (const [index, entry] of inOrder(file.days)) {
+    beyond(['days', index, 'day'], entry.day, 'would never come');
     entry.does.forEach((given, place) => {
       const [word, details] = stepOf(given);
       const path = ['days', index, 'does', place, word];
@@ -106,7 +110,11 @@ function checkMeaning(file: Parsed, lineOf: (path: Path) => number): Problem[] {
       }
     });
   }
-  file.expect?.forEach(({ events }, index) => {
+  const expected = file.expect?.map(({ day }) => day);
+  file.expect?.forEach(({ day, events }, index) => {
+    beyond(['expect', index, 'day'], day, 'would never be compared');
+    if (expected?.indexOf(day) !== index)
+      tell(['expect', index, 'day'], `Day ${day} is expected above already: write its events in one list.`);
     events.forEach((line, place) => {
       const fault = expectationFault(line, keys);
       if (fault !== null) tell(['expect', index, 'events', place], fault);
