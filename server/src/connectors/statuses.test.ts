@@ -73,9 +73,15 @@ test('a bank that wants a new password is 430 of older versions, and 429 here', 
   assert.equal(statusOf(431), null);
 });
 
-test('a status without an info takes the first known one', () => {
+test('a status without an info takes the one that is true of all its cases, and none where there is none', () => {
   assert.equal(defaultInfo(402), 'INVALID_CREDS');
+  assert.equal(defaultInfo(429), 'SMTH_TO_VALIDATE');
+  assert.equal(defaultInfo(1005), null);
   assert.equal(defaultInfo(1007), null);
+  for (const status of statuses) {
+    const info = defaultInfo(status);
+    assert.ok(info === null || knownInfos[status].includes(info), `${status} ${info}`);
+  }
   assert.equal(isStatusCode(1100), true);
   assert.equal(isStatusCode(404), false);
 });

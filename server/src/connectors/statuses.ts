@@ -205,9 +205,25 @@ export const knownInfos: Readonly<Record<StatusCode, readonly string[]>> = {
   1100: [],
 };
 
-/** The info of a status that comes without one: the first known. */
+/** Only what is true of every case of its status: a reason that nobody gave would send the user the wrong way. */
+const DEFAULT_INFO: Readonly<Record<StatusCode, string | null>> = {
+  0: 'OK',
+  [-2]: null,
+  [-3]: null,
+  402: 'INVALID_CREDS',
+  429: 'SMTH_TO_VALIDATE',
+  1003: 'CNT_CRASH',
+  1005: null,
+  1007: null,
+  1009: null,
+  1010: 'OTP_REQUIRED',
+  1099: null,
+  1100: null,
+};
+
+/** The info of a status that comes without one; null where none of the known fits all cases. */
 export function defaultInfo(status: StatusCode): string | null {
-  return knownInfos[status][0] ?? null;
+  return DEFAULT_INFO[status];
 }
 
 /** Whether a number is a status of the wire. */

@@ -66,7 +66,8 @@ for (const login of ['success', 'anything else', '0', '402x']) {
 }
 
 for (const [login, sentence, mayRetry] of [
-  ['429', /accept its terms on its own website/, true],
+  ['429', /do something on its own website or app first/, true],
+  ['429_TOS_TO_VALIDATE', /accept its terms on its own website/, true],
   ['1003', /did not answer as expected/, true],
   ['1005', /not supported/, false],
   ['1005_CLOSED_ACCOUNT', /This account is closed/, false],

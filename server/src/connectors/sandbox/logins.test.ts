@@ -33,12 +33,13 @@ test('any login that means nothing special succeeds', async () => {
   for (const user of ['success', 'john', '', '0', 'john@doe.com', '404']) assert.equal((await login(user)).kind, 'authenticated', user);
 });
 
-test('a status is answered with its first info, or with the one that was chosen', async () => {
+test('a status is answered with its default info, or with the one that was chosen', async () => {
   const failed = (status: number, info: string | null) => ({ kind: 'failed', status, info });
   assert.deepEqual(await login('402'), failed(402, 'INVALID_CREDS'));
-  assert.deepEqual(await login('429'), failed(429, 'TOS_TO_VALIDATE'));
+  assert.deepEqual(await login('429'), failed(429, 'SMTH_TO_VALIDATE'));
   assert.deepEqual(await login('1003'), failed(1003, 'CNT_CRASH'));
   assert.deepEqual(await login('1010'), failed(1010, 'OTP_REQUIRED'));
+  assert.deepEqual(await login('1005'), failed(1005, null));
   assert.deepEqual(await login('1005_CLOSED_ACCOUNT'), failed(1005, 'CLOSED_ACCOUNT'));
   assert.deepEqual(await login('402_wrong_pwd'), failed(402, 'WRONG_PWD'));
 });
