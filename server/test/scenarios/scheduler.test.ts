@@ -174,6 +174,41 @@ eachEngine('the scheduler', (open, engine) => {
     assert.equal((await readItemSchedule(world.services, APPLICATION, itemId, world.clock.now()))!.failuresInARow, 0);
   });
 
+  test('an item whose bank is not known for a while is tried once a week, and heals when it is known again', async (t) => {
+    const bank = drivenBank();
+    const world = await start(t, bank);
+    const itemId = await world.connect(BANK, LOGIN);
+    const { connector } = world.services;
+    world.services.connector = () => null;
+    const before = await countEvents(world);
+    await advance(world, 9 * DAY_MS);
+    assert.deepEqual(await statusesSince(world, before), [
+      { itemId, status: 1005 },
+      { itemId, status: 1005 },
+    ]);
+    assert.equal((await itemOf(world, itemId)).status_code_info, null);
+    world.services.connector = connector;
+    await advance(world, 7 * DAY_MS);
+    assert.equal((await itemOf(world, itemId)).status, 0);
+  });
+
+  test('a bank that is known again, and may be asked by its user only, is not asked by itself', async (t) => {
+    const bank = drivenBank();
+    bank.connector.bank.unattended = false;
+    const world = await start(t, bank);
+    const itemId = await world.connect(BANK, LOGIN);
+    const { connector } = world.services;
+    world.services.connector = () => null;
+    await ask(world, itemId);
+    assert.equal((await itemOf(world, itemId)).status, 1005);
+    world.services.connector = connector;
+    const asked = bank.logins.length;
+    await advance(world, 9 * DAY_MS);
+    assert.equal(bank.logins.length, asked);
+    await ask(world, itemId);
+    assert.equal((await itemOf(world, itemId)).status, 0);
+  });
+
   for (const [what, status] of [
     ['is suspended', 1007],
     ['is not supported', 1005],

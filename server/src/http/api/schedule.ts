@@ -33,7 +33,7 @@ function showSchedule(schedule: ItemSchedule): object {
     item_id: schedule.itemId,
     next_refresh_at: moment(schedule.nextRefreshAt),
     next_refresh_possible_at: moment(schedule.nextRefreshPossibleAt),
-    refreshes_per_day: rules.unattended ? Math.min(rules.maxUnattendedPerDay, rules.bands.length) : 0,
+    refreshes_per_day: schedule.refreshesPerDay,
     bands: showBands(rules.bands),
     failures_in_a_row: schedule.failuresInARow,
     credentials_refused: schedule.credentialsRefused,

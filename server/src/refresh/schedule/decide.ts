@@ -24,13 +24,16 @@ export type AtDue =
   | { kind: 'refresh' }
   /** The bank is suspended, and this item may be the one that asks whether it is back. */
   | { kind: 'probe' }
-  | { kind: 'postpone'; until: number }
+  /** Null until a refresh that somebody asked for says otherwise. */
+  | { kind: 'postpone'; until: number | null }
   /** The status changes without a refresh. */
   | { kind: 'become'; status: 1007 | 1010; info: string | null; until: number | null };
 
 /** An item's moment has come. */
 export function decideAtDue({ itemId, state, rules, consentExpiresAt, circuit, now }: Known, status: number): AtDue {
   if (consentExpiresAt !== null && consentExpiresAt <= now) return { kind: 'become', status: 1010, info: 'OTP_REQUIRED', until: null };
+  // Its bank was not known when it was given its moment, and is one that only the user may have asked.
+  if (!rules.unattended) return { kind: 'postpone', until: null };
   if (circuit) {
     if (circuit.probeAt <= now) return { kind: 'probe' };
     const until = earlier(lookAgainAt(circuit, itemId, now), consentExpiresAt);

@@ -115,7 +115,7 @@ async function apply(tx: Writer, decided: readonly Decided<Exclude<AtDue, Become
   for (const { one, decision } of decided) {
     const { item, clockOffsetMs, domain } = one;
     if (decision.kind === 'postpone') {
-      moves.push({ one, next: decision.until - clockOffsetMs });
+      moves.push({ one, next: decision.until === null ? null : decision.until - clockOffsetMs });
       continue;
     }
     const asks = decision.kind === 'refresh' || (await claimProbe(tx, { domain, bankId: item.bankId }, item.id, realNow + clockOffsetMs));

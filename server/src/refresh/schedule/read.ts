@@ -17,6 +17,8 @@ export type ItemSchedule = {
   nextRefreshAt: number | null;
   /** When a refresh asked over the API would reach the bank; null while only the user can help. */
   nextRefreshPossibleAt: number | null;
+  /** Unattended ones; 0 where the bank is not asked without the user, or is not known. */
+  refreshesPerDay: number;
   failuresInARow: number;
   /** The bank refused these credentials: they are not tried again until they change or the user comes. */
   credentialsRefused: boolean;
@@ -44,7 +46,8 @@ export async function readItemSchedule(
   const due = await services.storage.first<{ due_at: number | null }>(sql`select due_at from items where id = ${itemId}`);
   const { item, circuit, clockOffsetMs } = beginning;
   const now = realNow + clockOffsetMs;
-  const rules = rulesFor(services.connector(item.bankId)?.bank ?? null, readBands(beginning.refreshBands));
+  const bank = services.connector(item.bankId)?.bank ?? null;
+  const rules = rulesFor(bank, readBands(beginning.refreshBands));
   const state = readStateOrNothing(item.schedule);
   const { consentExpiresAt } = item;
   const refused = state.refused !== null && item.status === 402;
@@ -53,6 +56,7 @@ export async function readItemSchedule(
     itemId,
     nextRefreshAt: due?.due_at == null ? null : due.due_at + clockOffsetMs,
     nextRefreshPossibleAt: possible,
+    refreshesPerDay: bank?.unattended ? Math.min(rules.maxUnattendedPerDay, rules.bands.length) : 0,
     failuresInARow: state.failures,
     credentialsRefused: refused,
     bankSuspended: circuit && { since: circuit.openedAt, probeAt: circuit.probeAt },

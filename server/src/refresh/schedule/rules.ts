@@ -7,6 +7,7 @@ export const DAY_MINUTES = 24 * 60;
 /** More bands than anybody has use for are a mistake. */
 const BANDS_MAX = 8;
 
+/** A bank that is not known is looked for again by the schedule: it may come back, and is not asked until then. */
 export function rulesFor(
   bank: { access?: Partial<BankAccess>; unattended: boolean; input: 'credentials' | 'files' } | null,
   applicationBands: readonly Band[] | null,
@@ -14,7 +15,7 @@ export function rulesFor(
   const access = { ...DEFAULT_ACCESS, ...bank?.access };
   // Files are brought by the user: there is no bank to spare.
   const free = bank?.input === 'files' ? { callsPerDay: null, loginsPerDay: null } : {};
-  return { ...access, ...free, bands: access.bands ?? applicationBands ?? DEFAULT_BANDS, unattended: bank?.unattended ?? false };
+  return { ...access, ...free, bands: access.bands ?? applicationBands ?? DEFAULT_BANDS, unattended: bank?.unattended ?? true };
 }
 
 /** Why these bands cannot be used, as the end of a sentence; null where they can. */
