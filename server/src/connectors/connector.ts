@@ -60,7 +60,11 @@ export type Coverage = {
   bookedComplete: boolean;
   pendingComplete: boolean;
   scheduledComplete: boolean;
-  /** The bank cut the list by count: its oldest day may be partial. */
+  /**
+   * The bank cut the list by count: the oldest day of its booked rows may be partial, and what is older is not vouched for. Where
+   * pending or scheduled rows stand in that same list, `windows` begin a day after its oldest row; where they have lists of their
+   * own, those are as complete as they say.
+   */
   edgeExclusive: boolean;
   /** The whole available history is here. */
   historyComplete: boolean;

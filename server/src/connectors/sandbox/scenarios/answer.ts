@@ -76,11 +76,9 @@ export function batchAt(connection: Connection, request: FetchRequest): Batch | 
     return observe(connection, state, row, { date, paidOn: dateOf(row.day), place, index, now: request.now });
   });
   const cut = state.truncated !== null && answered.length < listed.length && state.truncated.admits;
-  const oldest = observations.at(-1);
-  const oldestDate = oldest ? (oldest.bookingDate ?? oldest.transactionDate ?? from) : to;
   return {
     observations,
-    coverage: cut ? { ...coverage, windows: [{ from: oldestDate, to }], edgeExclusive: true, historyComplete: false } : coverage,
+    coverage: cut ? coverageOfCut(coverage, observations) : coverage,
     balance: { amount: balanceOf(state, visible), kind: 'booked', at: isoDate(request.now) },
   };
 }
@@ -96,6 +94,15 @@ function coverageOf(request: FetchRequest): Coverage {
     ...{ bookedComplete: true, pendingComplete: true, scheduledComplete: true, edgeExclusive: false },
     historyComplete: request.phase === 'full',
   };
+}
+
+/** One list holds all rows: of the day at which it was cut it vouches for none, whatever their status. */
+function coverageOfCut(coverage: Coverage, observations: readonly Observation[]): Coverage {
+  const cut = { ...coverage, edgeExclusive: true, historyComplete: false };
+  const oldest = observations.at(-1);
+  if (!oldest) return { ...cut, windows: [], bookedComplete: false, pendingComplete: false, scheduledComplete: false };
+  const from = isoDate(Date.parse(oldest.bookingDate ?? oldest.transactionDate!) + DAY_MS);
+  return { ...cut, windows: coverage.windows.map(({ to }) => ({ from, to })) };
 }
 
 function balanceOf({ account, adjustedMinor }: AccountState, visible: readonly Row[]): Money {
