@@ -21,7 +21,7 @@ import { floorMovesAt } from './detection/window.ts';
 /** Deleted rows older than this are no longer compared. */
 export const TOMBSTONES_MS = 90 * DAY_MS;
 /** Raise it when change detection decides anything otherwise than before: what older rules settled is compared again. */
-const RULES = 5;
+const RULES = 6;
 
 /** What the account remembers of a comparison that found nothing. */
 export type Settled = {

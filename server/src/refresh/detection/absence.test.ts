@@ -113,6 +113,22 @@ describe('the breaker of mass deletions', () => {
     assert.equal(twice.outcome.nextWindowFrom, '2026-03-01');
   });
 
+  test('does not hold rows that the bank shows with another amount under their stable ids', () => {
+    const many = (minor: number) =>
+      rows.map(({ rawText, bookingDate }, at) => row(minor - at, Number(bookingDate!.slice(8)), rawText, { providerId: `p${at}` }));
+    const known = look(look(BLANK, list(many(-1000))).memory, list(many(-1000), {}, euros(100_000)));
+    const corrected = look(known.memory, list(many(-1100), {}, euros(98_000)), NOON + 12 * HOUR_MS);
+    assert.deepEqual([counts(corrected), corrected.outcome.held.length, corrected.outcome.breaker], ['20/0/20', 0, null]);
+    assert.equal(corrected.outcome.explained, true);
+    assert.equal(liveRows(corrected.memory).length, 20);
+    // Nor does it go on holding what has waited as absent.
+    const lacking = list([], { windows: [{ from: '2026-03-01', to: '2026-03-31' }] });
+    const waiting = look(look(known.memory, lacking, NOON + 12 * HOUR_MS).memory, lacking, NOON + 24 * HOUR_MS);
+    assert.equal(waiting.memory.breaker?.rows.length, 20);
+    const back = look(waiting.memory, list(many(-1100)), NOON + 36 * HOUR_MS);
+    assert.deepEqual([counts(back), back.outcome.breaker, liveRows(back.memory).length], ['20/0/20', null, 20]);
+  });
+
   test('is released by two full refreshes', () => {
     const full = look(twice.memory, list([]), NOON + 13 * HOUR_MS, { fullRefresh: true });
     assert.equal(counts(full), '0/0/0');

@@ -30,30 +30,30 @@ export function judgeAbsences(matching: Matching, circumstances: Circumstances):
   const { now, window } = matching;
   const certain: Change[] = [...matching.voided].map((stored) => deletion(stored.row, 'correction', now));
   const absent: Stored[] = [];
-  const proposals: Proposal[] = [];
   const unsuspected: Change[] = [];
   const refuted = refutedLists(matching);
   for (const stored of matching.live) {
     if (stored.taken) continue;
     const vouched = vouchesFor(window, stored.status, stored.day);
     const replacement = matching.replaced.get(stored);
-    if (replacement !== undefined && !replacement.taken) proposals.push({ stored, after: stored.row, reason: 'amount_changed' });
+    // Not an absence: the bank shows what has become of the row. Held back, it would stand beside its successor.
+    if (replacement !== undefined && !replacement.taken) certain.push(deletion(stored.row, 'amount_changed', now));
     else if (vouched && stored.status === 'booked') absent.push(stored);
     else if (vouched) certain.push(deletion(stored.row, 'pending_gone', now));
     else if (refuted.has(stored.row.missingAt)) unsuspected.push(withoutSuspicion(stored.row));
   }
-  const decided = [...circumstances.changes, ...certain, ...proposals.map(({ stored }) => deletion(stored.row, 'amount_changed', now))];
-  const agrees = balanceAgrees(absent, decided, circumstances);
+  const agrees = balanceAgrees(absent, [...circumstances.changes, ...certain], circumstances);
   const waiting = new Map(circumstances.breaker?.rows.map((row) => [row.id, row]));
   const held: Change[] = [];
+  const proposals: Proposal[] = [];
   for (const stored of absent) {
     const after = missedOnceMore(stored.row, now);
     const reason = deletionReason(after, window.coverage.absenceIsFinal === true, agrees, waiting.has(after.id));
     if (reason === null) held.push(hold(stored.row, after, after === stored.row ? 'absence_too_soon' : 'first_absence'));
     else proposals.push({ stored, after, reason });
   }
-  const cleared = new Set(unsuspected.map(({ after }) => after.id));
-  const { changes, breaker } = passBreaker(matching, proposals, cleared, circumstances);
+  const decided = new Set([...certain, ...unsuspected].map(({ after }) => after.id));
+  const { changes, breaker } = passBreaker(matching, proposals, decided, circumstances);
   return { changes: [...certain, ...held, ...unsuspected, ...changes], breaker };
 }
 
@@ -101,11 +101,14 @@ function balanceAgrees(absent: readonly Stored[], decided: readonly Change[], { 
   return removed !== 0n && VIEWS.some((view) => by - moved(decided, currency, view) === -removed);
 }
 
-/** Applies the proposed deletions of booked rows, unless they are so many that the bank is more likely wrong. */
+/**
+ * Applies the proposed deletions of booked rows, unless they are so many that the bank is more likely wrong. Rows that are
+ * `decided` already wait no longer.
+ */
 function passBreaker(
   matching: Matching,
   proposals: readonly Proposal[],
-  unsuspected: ReadonlySet<number>,
+  decided: ReadonlySet<number>,
   { breaker, fullRefresh }: Circumstances,
 ): Judgement {
   const { now } = matching;
@@ -125,7 +128,7 @@ function passBreaker(
   const proposed = new Set(proposals.map(({ stored }) => stored.row.id));
   const rows: BreakerRow[] = matching.live.flatMap((stored) => {
     const row = earlier.get(stored.row.id);
-    return row === undefined || stored.taken || proposed.has(row.id) || unsuspected.has(row.id) ? [] : [row];
+    return row === undefined || stored.taken || proposed.has(row.id) || decided.has(row.id) ? [] : [row];
   });
   for (const proposal of open) {
     const { row } = proposal.stored;
