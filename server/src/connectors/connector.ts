@@ -211,6 +211,7 @@ export type Bank = {
 export interface Connector {
   readonly bank: Bank;
   authenticate(request: AuthenticationRequest, signal: AbortSignal): Promise<Authentication>;
+  /** A first list without any account is not believed (1003): a login that is known to have none is a failure with 1005. */
   listAccounts(request: { itemId: number; session: Json; now: number }, signal: AbortSignal): Promise<AccountList | Failure>;
   fetchAccount(request: FetchRequest, signal: AbortSignal): Promise<Fetched | Failure>;
   /**

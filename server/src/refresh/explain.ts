@@ -37,7 +37,9 @@ export function explainRefresh(refresh: PastRefresh): string[] {
   sentences.push(
     `The bank listed ${counted(list.accounts, 'account')}${list.complete ? '' : ', and did not vouch that the list is complete'}.`,
   );
-  if (list.anomaly)
+  if (list.anomaly?.kind === 'no_accounts')
+    sentences.push('A list without any account is more likely a failure of the bank: nothing was concluded from it.');
+  if (list.anomaly?.kind === 'accounts_lost')
     sentences.push(
       `The list lacked ${list.anomaly.lost} of ${list.anomaly.known} known accounts, more than anyone closes at once: nothing was concluded from it.`,
     );

@@ -209,6 +209,18 @@ eachEngine('a connector', (open) => {
     assert.deepEqual(await statusOf(storage, itemId), [1003, 'CNT_CRASH']);
   });
 
+  test('that lists no account is not connected by it, and is when it lists one', async (t) => {
+    const storage = await open(t);
+    const connectedOnce = async () =>
+      (await storage.first<{ connected_once: number }>(sql`select connected_once from items`))!.connected_once;
+    const { script, world, itemId } = await begin(storage, { accounts: [] });
+    assert.deepEqual([await statusOf(storage, itemId), await connectedOnce()], [[1003, 'CNT_CRASH'], 0]);
+    script.accounts = [ACCOUNT];
+    await refresh(world, itemId);
+    assert.deepEqual([await statusOf(storage, itemId), await connectedOnce()], [[0, 'OK'], 1]);
+    assert.equal((await rowsOf(storage)).length, 1);
+  });
+
   for (const call of ['authenticate', 'listAccounts', 'fetchAccount'] as const) {
     test(`that hangs at ${call} is told to stop when its time is over, and the item shows 1003`, async (t) => {
       const storage = await open(t);

@@ -96,7 +96,15 @@ describe('missing accounts', () => {
     const three = [known(1), known(2), known(3)];
     assert.equal(matchAccounts(three, [seen(1)], true, NOON).anomaly?.lost, 2);
     assert.equal(matchAccounts(three, [seen(1), seen(2)], true, NOON).anomaly, null);
-    assert.equal(matchAccounts([], [], true, NOON).anomaly, null);
+  });
+
+  test('none at all is an anomaly where none was ever known', () => {
+    for (const complete of [true, false])
+      assert.deepEqual(matchAccounts([], [], complete, NOON).anomaly, { kind: 'no_accounts', lost: 0, known: 0 });
+    // A statement file that was read before brings nothing.
+    assert.equal(matchAccounts(stored, [], false, NOON).anomaly, null);
+    // All of them are gone, and were believed to be.
+    assert.equal(matchAccounts([known(1, { deletedAt: NOON })], [], true, NOON + HOUR_MS).anomaly, null);
   });
 
   test('so many at once are deleted when the list has said so for a weekend, and by no fewer than four lists', () => {

@@ -38,8 +38,11 @@ export type AccountOutcome = {
   readonly created: readonly ObservedAccount[];
   /** Accounts that a complete list lacks. While there is an anomaly none of them is deleted, but their absence is remembered. */
   readonly missing: readonly MissingAccount[];
-  /** The list lacks more than an account holder closes at once: nothing is concluded yet, item status 1003. */
-  readonly anomaly: { readonly kind: 'accounts_lost'; readonly lost: number; readonly known: number } | null;
+  /**
+   * The list lacks more than an account holder closes at once (`accounts_lost`), or names no account of an item that never had
+   * one (`no_accounts`): nothing is concluded yet, item status 1003.
+   */
+  readonly anomaly: { readonly kind: 'accounts_lost' | 'no_accounts'; readonly lost: number; readonly known: number } | null;
 };
 
 export function matchAccounts(
@@ -76,11 +79,14 @@ export function matchAccounts(
   const missing = listComplete ? lost.map((account) => judge(account, now)) : [];
   const unproven = missing.filter((account) => !isLongGone(account, now));
   const anomaly = isImplausible(known.length, unproven.length, observed.length);
+  // A login without accounts is not a login to be content with: banks answer so when they fail. An item whose accounts have all
+  // been found to be gone is another matter.
+  const nothing = observed.length === 0 && stored.length === 0;
   return {
     matched: observed.flatMap((account) => matched.get(account) ?? []),
     created: observed.filter((account) => !matched.has(account)),
     missing: anomaly ? missing.map((account) => ({ ...account, deleted: isLongGone(account, now) })) : missing,
-    anomaly: anomaly ? { kind: 'accounts_lost', lost: unproven.length, known: known.length } : null,
+    anomaly: anomaly || nothing ? { kind: anomaly ? 'accounts_lost' : 'no_accounts', lost: unproven.length, known: known.length } : null,
   };
 }
 
