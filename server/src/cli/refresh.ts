@@ -65,7 +65,8 @@ export function addRefreshCommands(program: Command): void {
         const found = await findPastRefresh(storage, id);
         if (!found) throw new OperatorError(`There is no refresh ${id}: see npx pontage refresh list --item ID`);
         const changes: KeptChange[] = [];
-        const notes = recordOf(found)?.accounts ?? [];
+        const record = recordOf(found);
+        const notes = record?.accounts ?? [];
         for (const { account_id: accountId } of notes) {
           const after = { accountId, n: 0 };
           const rows = await changesOfRefresh(storage, id, { after, limit });
@@ -75,7 +76,7 @@ export function addRefreshCommands(program: Command): void {
         for (const note of notes) {
           const counted = changes.filter(({ accountId }) => accountId === note.account_id);
           const total = note.new + note.updated + note.deleted;
-          lines.push('', ...explainAccount(note), ...counted.map((change) => `  ${explainChange(change)}`));
+          lines.push('', ...explainAccount(note, record?.list ?? null), ...counted.map((change) => `  ${explainChange(change)}`));
           if (total > counted.length) lines.push(`  and ${total - counted.length} more: --changes ${total}`);
         }
         print(options, { ...shown(found), accounts: notes, changes }, lines);

@@ -51,15 +51,19 @@ function outcome({ status, statusCodeInfo, fullRefresh }: PastRefresh): string {
   return fullRefresh ? `${code}, and the whole history of every account is there` : code;
 }
 
-/** One account of it. */
-export function explainAccount(note: AccountNote): string[] {
+/** One account of it; `list` is what the record of the refresh says of the bank's list. */
+export function explainAccount(note: AccountNote, list: RefreshRecord['list']): string[] {
   const name = `Account ${note.account_id}`;
   if (note.absent !== null) {
+    const until =
+      list?.anomaly?.kind === 'accounts_lost'
+        ? 'with so many missing at once it is kept until four lists, over almost three days, lack it'
+        : 'it is kept until a second list, most of a day later, lacks it too';
     const times = `${counted(note.absent.lists, 'complete list')} in a row, since ${isoTimestamp(note.absent.since)}`;
     return [
       note.absent.deleted
         ? `${name} is deleted: it was absent from ${times}. Its transactions stay readable and are not counted as deleted.`
-        : `${name} was not in the list (absent from ${times}): it is kept until a second list, most of a day later, lacks it too.`,
+        : `${name} was not in the list (absent from ${times}): ${until}.`,
     ];
   }
   const sentences = [`${name} (${MATCHED[note.matched_by]}).`];

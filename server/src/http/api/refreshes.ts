@@ -93,7 +93,7 @@ async function one(call: Call): Promise<Response> {
   return json({
     ...showRefresh(refresh),
     list: record?.list ?? null,
-    accounts: record?.accounts.map((note) => ({ ...note, explanation: explainAccount(note) })) ?? [],
+    accounts: record?.accounts.map((note) => ({ ...note, explanation: explainAccount(note, record.list) })) ?? [],
     explanation: explainRefresh(refresh),
   });
 }
