@@ -6,6 +6,7 @@ import { findItem } from '../items/items.ts';
 import { findPastRefresh, type PastRefresh, refreshesOfItem } from '../items/refresh-history.ts';
 import { FILES_ARE_READ_ONCE, refreshItem } from '../refresh/connection.ts';
 import { explainAccount, explainChange, explainRefresh, recordOf } from '../refresh/explain.ts';
+import { totalsOf } from '../refresh/record.ts';
 import { changesOfRefresh, type KeptChange } from '../transactions/changes.ts';
 import { describe, print, table, withServices } from './command.ts';
 
@@ -90,7 +91,10 @@ function wholeNumber(name: string, text: string, max: number): number {
   return number;
 }
 
+/** In the words of the management API. */
 function shown(refresh: PastRefresh): object {
+  const record = recordOf(refresh);
+  const totals = totalsOf(record);
   return {
     id: refresh.id,
     item_id: refresh.itemId,
@@ -102,14 +106,17 @@ function shown(refresh: PastRefresh): object {
     full_refresh: refresh.fullRefresh,
     started_at: isoTimestamp(refresh.startedAt),
     finished_at: refresh.finishedAt === null ? null : isoTimestamp(refresh.finishedAt),
+    bank_calls: record?.calls ?? null,
+    nb_new_transactions: totals.new,
+    nb_updated_transactions: totals.updated,
+    nb_deleted_transactions: totals.deleted,
+    nb_held_transactions: totals.held,
     traceparent: refresh.traceparent,
   };
 }
 
 function rowOf(refresh: PastRefresh): string[] {
-  const notes = recordOf(refresh)?.accounts ?? [];
-  const total = (count: 'new' | 'updated' | 'deleted') => String(notes.reduce((sum, note) => sum + note[count], 0));
-  const held = notes.reduce((sum, note) => sum + Object.values(note.held).reduce((rows, count) => rows + count, 0), 0);
+  const totals = totalsOf(recordOf(refresh));
   const status = refresh.finishedAt === null ? refresh.state : `${refresh.status ?? '-'} ${refresh.statusCodeInfo ?? ''}`.trim();
   return [
     refresh.id,
@@ -117,9 +124,9 @@ function rowOf(refresh: PastRefresh): string[] {
     refresh.cause,
     refresh.phase,
     status,
-    total('new'),
-    total('updated'),
-    total('deleted'),
-    String(held),
+    String(totals.new),
+    String(totals.updated),
+    String(totals.deleted),
+    String(totals.held),
   ];
 }

@@ -47,6 +47,18 @@ export type AccountNote = {
   absent: { lists: number; since: number; deleted: boolean } | null;
 };
 
+/** Rows of all accounts of a refresh; nothing where no record was kept. */
+export function totalsOf(record: RefreshRecord | null): { new: number; updated: number; deleted: number; held: number } {
+  const totals = { new: 0, updated: 0, deleted: 0, held: 0 };
+  for (const note of record?.accounts ?? []) {
+    totals.new += note.new;
+    totals.updated += note.updated;
+    totals.deleted += note.deleted;
+    for (const rows of Object.values(note.held)) totals.held += rows;
+  }
+  return totals;
+}
+
 type ShownBalance = { amount: number; currency_code: string; kind: string };
 
 const NOTHING: Omit<AccountNote, 'account_id' | 'matched_by' | 'asked' | 'answered'> = {

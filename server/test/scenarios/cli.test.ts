@@ -238,6 +238,31 @@ test('a refresh is asked for from the command line, also of the whole history, a
   assert.match((await run(['refresh', 'start', '--item', '9'], environment)).stderr, /There is no item 9/);
 });
 
+test('refreshes are listed with their counts, for people and for programs', async () => {
+  const environment = { ...folder('refreshes'), PONTAGE_SECRET_KEY: KEY };
+  const app = await json(['app', 'create', '--name', 'Mine', '--environment', 'sandbox'], environment);
+  const account = (held: object) => ({ new: 3, updated: 2, deleted: 1, held });
+  const record = JSON.stringify({ calls: 4, accounts: [account({ first_absence: 5, mass_deletion: 2 }), account({})] });
+  const database = new DatabaseSync(join(root, 'refreshes', 'pontage.db'));
+  database.exec(`
+    insert into users (uuid, application_id, created_at) values ('u', '${app.id}', 0);
+    insert into items (id, application_id, user_uuid, bank_id, status, data_key_id, connected_once, created_at)
+    values (7, '${app.id}', 'u', 574, 0, 'k', 1, 0)`);
+  database.close();
+  const { refresh_id: id } = await json<{ refresh_id: string }>(['refresh', 'start', '--item', '7'], environment);
+  const list = () => json<Record<string, unknown>[]>(['refresh', 'list', '--item', '7'], environment);
+  const counts = ({ bank_calls, ...shown }: Record<string, unknown>) => [
+    bank_calls,
+    ...['new', 'updated', 'deleted', 'held'].map((count) => shown[`nb_${count}_transactions`]),
+  ];
+  assert.deepEqual((await list()).map(counts), [[null, 0, 0, 0, 0]]);
+  const again = new DatabaseSync(join(root, 'refreshes', 'pontage.db'));
+  again.exec(`update refreshes set state = 'finished', status = 0, finished_at = started_at + 1, record = '${record}'`);
+  again.close();
+  assert.deepEqual((await list()).map(counts), [[4, 6, 4, 2, 7]]);
+  assert.match((await run(['refresh', 'list', '--item', '7'], environment)).stdout, new RegExp(`${id} .* 6 +4 +2 +7\\n`));
+});
+
 test('commands beside a running server take effect, and a webhook arrives signed with the old and the new secret', async () => {
   const environment = folder('beside');
   const running = await server('dev', environment);

@@ -6,6 +6,7 @@ import { findItem } from '../../items/items.ts';
 import { findPastRefresh, type PastRefresh, refreshesOfItem } from '../../items/refresh-history.ts';
 import { FILES_ARE_READ_ONCE, refreshItem } from '../../refresh/connection.ts';
 import { explainAccount, explainChange, explainRefresh, recordOf } from '../../refresh/explain.ts';
+import { totalsOf } from '../../refresh/record.ts';
 import { changesOfRefresh, type KeptChange } from '../../transactions/changes.ts';
 import { type CursorForm, decodeCursor, encodeCursor, pageQuery } from '../edge/cursors.ts';
 import { pathId, readBody, readQuery } from '../edge/requests.ts';
@@ -34,7 +35,7 @@ const changeCursor: CursorForm<{ accountId: number; n: number }> = {
 
 function showRefresh(refresh: PastRefresh): object {
   const record = recordOf(refresh);
-  const total = (count: 'new' | 'updated' | 'deleted') => record?.accounts.reduce((sum, note) => sum + note[count], 0) ?? 0;
+  const totals = totalsOf(record);
   return {
     id: refresh.id,
     item_id: refresh.itemId,
@@ -48,9 +49,10 @@ function showRefresh(refresh: PastRefresh): object {
     started_at: isoTimestamp(refresh.startedAt),
     finished_at: refresh.finishedAt === null ? null : isoTimestamp(refresh.finishedAt),
     bank_calls: record?.calls ?? null,
-    nb_new_transactions: total('new'),
-    nb_updated_transactions: total('updated'),
-    nb_deleted_transactions: total('deleted'),
+    nb_new_transactions: totals.new,
+    nb_updated_transactions: totals.updated,
+    nb_deleted_transactions: totals.deleted,
+    nb_held_transactions: totals.held,
     traceparent: refresh.traceparent,
   };
 }
