@@ -3,6 +3,7 @@ import { accessSync, constants, mkdirSync } from 'node:fs';
 import { systemClock } from './base/clock.ts';
 import { type Config, databaseFile, OperatorError } from './config.ts';
 import { createLanes } from './events/log.ts';
+import { hasTable } from './storage/checks.ts';
 import { migrate, migrations } from './storage/migrate.ts';
 import { openStorage } from './storage/open.ts';
 import { sql } from './storage/sql.ts';
@@ -35,12 +36,7 @@ export function openDatabase(config: Config): Storage {
 /** The schema's version; 0 of an empty database. Throws {@link OperatorError} where no database answers. */
 export async function schemaVersion(storage: Storage): Promise<number> {
   try {
-    const table =
-      storage.engine === 'sqlite'
-        ? sql`select name from sqlite_master where type = 'table' and name = 'migrations'`
-        : sql`select to_regclass('migrations')::text as name`;
-    const found = await storage.first<{ name: string | null }>(table);
-    if (!found?.name) return 0;
+    if (!(await hasTable(storage, 'migrations'))) return 0;
     const row = await storage.first<{ version: number | null }>(sql`select max(version) as version from migrations`);
     return row?.version ?? 0;
   } catch (error) {
@@ -51,7 +47,7 @@ export async function schemaVersion(storage: Storage): Promise<number> {
 function unreachable(storage: Storage, error: unknown): OperatorError {
   const reason = (error as Error).message || String((error as NodeJS.ErrnoException).code);
   return new OperatorError(
-    storage.engine === 'postgres'
+    storage.shared
       ? `PostgreSQL does not answer (${reason}): check DATABASE_URL, and that the database is running.`
       : `The database file cannot be used (${reason}): restore a backup with: npx pontage restore FILE`,
   );

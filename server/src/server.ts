@@ -219,8 +219,8 @@ function mountHealth(app: Hono, { storage }: Services, delivery: Delivery, state
       () => false,
     );
     if (!answers) return unready('database');
-    // Several nodes share the lanes of PostgreSQL: one that has none yet is ready all the same.
-    if (storage.engine === 'sqlite' && delivery.stats().lanes === 0) return unready('lanes');
+    // Where several nodes share the lanes, one that has none yet is ready all the same.
+    if (!storage.shared && delivery.stats().lanes === 0) return unready('lanes');
     return c.json({ status: 'ready' });
   });
 }

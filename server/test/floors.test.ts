@@ -60,11 +60,19 @@ test('imports go down only, never sideways between siblings', () => {
   assert.deepEqual(wrong, []);
 });
 
-test('only storage names an engine, and nothing imports the dashboard', () => {
-  const wrong = imports.filter(
-    ({ file, target }) => (['pg', 'node:sqlite'].includes(target) && !file.startsWith('storage/')) || target.includes('dashboard'),
+test('only storage asks which engine it is, and imports drivers', () => {
+  const others = files.filter((file) => !file.startsWith('storage/'));
+  const drivers = imports.filter(({ file, target }) => others.includes(file) && ['pg', 'node:sqlite'].includes(target));
+  assert.deepEqual(drivers, []);
+  const askers = others.filter((file) => /\bengine\s*[!=]==|switch \(.*\bengine\)/.test(readFileSync(join(SOURCE, file), 'utf8')));
+  assert.deepEqual(askers, []);
+});
+
+test('nothing imports the dashboard', () => {
+  assert.deepEqual(
+    imports.filter(({ target }) => target.includes('dashboard')),
+    [],
   );
-  assert.deepEqual(wrong, []);
 });
 
 test('only config reads the environment', () => {

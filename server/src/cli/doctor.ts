@@ -5,6 +5,7 @@ import { type Config, databaseFile, keyFile, loadConfig, OperatorError, serverLo
 import { newestSchema, openDatabase, schemaVersion } from '../database.ts';
 import { loadEndpoints } from '../endpoints/endpoints.ts';
 import { createKeyRing, ensureKeys } from '../keys.ts';
+import { findDamage } from '../storage/checks.ts';
 import { sql } from '../storage/sql.ts';
 import { lockFile } from '../storage/sqlite.ts';
 import type { Storage } from '../storage/storage.ts';
@@ -72,7 +73,8 @@ async function examine(): Promise<Finding[]> {
   try {
     if (!(await look('database', () => checkDatabase(storage)))) return findings;
     if ((await schemaVersion(storage)) === 0) return findings;
-    if (storage.engine === 'postgres') await look('database clock', () => checkDatabaseClock(storage));
+    const { shared } = storage;
+    if (shared) await look('database clock', async () => checkDatabaseClock(await shared.now()));
     await look('keys', () => checkKeys(known, storage));
   } finally {
     await storage.close();
@@ -133,17 +135,13 @@ async function checkDatabase(storage: Storage): Promise<Omit<Finding, 'check'> |
   if (version < newest) return { state: 'problem', message: `schema ${version}, this version needs ${newest}: run npx pontage migrate` };
   if (version > newest)
     return { state: 'problem', message: `schema ${version} is of a newer Pontage (this one knows ${newest}): run that version` };
-  if (storage.engine === 'sqlite') {
-    const [row] = await storage.all<{ quick_check: string }>(sql`pragma quick_check(1)`);
-    if (row?.quick_check !== 'ok')
-      return { state: 'problem', message: `the file is damaged (${row?.quick_check ?? 'no answer'}): restore a backup` };
-  }
+  const damage = await findDamage(storage);
+  if (damage !== null) return { state: 'problem', message: `the file is damaged (${damage}): restore a backup` };
   return `${storage.engine}, schema ${version}`;
 }
 
-async function checkDatabaseClock(storage: Storage): Promise<Omit<Finding, 'check'> | string> {
-  const row = await storage.first<{ now: number }>(sql`select cast(extract(epoch from clock_timestamp()) * 1000 as bigint) as now`);
-  const differenceMs = Math.abs((row?.now ?? 0) - Date.now());
+function checkDatabaseClock(databaseTime: number): Omit<Finding, 'check'> | string {
+  const differenceMs = Math.abs(databaseTime - Date.now());
   return differenceMs <= CLOCK_DIFFERENCE_MAX_MS
     ? `differs by ${differenceMs} ms`
     : { state: 'note', message: `the database's clock differs by ${Math.round(differenceMs / 1000)} s: synchronise both machines (NTP)` };

@@ -79,7 +79,7 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
   };
 
   // An embedded database has one server: whatever is claimed when it starts, another one has died over.
-  let orphaned = storage.engine === 'sqlite';
+  let orphaned = storage.shared === undefined;
 
   const loop = startLoop({
     onError: (error) => log.error({ error }, 'refresh worker'),

@@ -56,6 +56,7 @@ export function openPostgres(url: string, { silentAfterMs = SILENT_AFTER_MS } = 
 
   return {
     engine: 'postgres',
+    parallelReads: true,
     all: async <T>(query: Sql) => (await ask(query)).rows as T[],
     first: async <T>(query: Sql) => (await ask(query)).rows[0] as T | undefined,
     tuples: async <T>(query: Sql) => {
@@ -96,6 +97,10 @@ export function openPostgres(url: string, { silentAfterMs = SILENT_AFTER_MS } = 
       isAbsent,
       hint: async (channel, payload) => {
         await ask(sql`select pg_notify(${hintChannel(channel)}, ${payload})`);
+      },
+      now: async () => {
+        const { rows } = await ask(sql`select cast(extract(epoch from clock_timestamp()) * 1000 as bigint) as now`);
+        return (rows[0] as { now: number }).now;
       },
     },
     maintain: async (work) => {

@@ -139,6 +139,7 @@ export function openSqlite(file: string, log: LogSync = createLogSync(`${file}-w
 
   return {
     engine: 'sqlite',
+    parallelReads: false,
     all: async <T>(query: Sql) => shown(read(render(query, '?')).all<T>(query.values)),
     first: async <T>(query: Sql) => shown(read(render(query, '?')).first<T>(query.values)),
     tuples: async <T>(query: Sql) => shown(read(render(query, '?')).tuples<T>(query.values)),

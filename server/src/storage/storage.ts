@@ -33,7 +33,10 @@ export interface Writer extends Reader {
 export type TransactionOptions = { durable?: boolean; patient?: boolean };
 
 export interface Storage extends Reader, TupleReader {
+  /** To be shown. What an engine can is asked by name: {@link Storage.shared}, {@link Storage.maintain}, {@link Storage.parallelReads}. */
   readonly engine: 'sqlite' | 'postgres';
+  /** Reads run beside one another, each a round trip. Where false each holds the main thread, one after the other. */
+  readonly parallelReads: boolean;
   /**
    * Runs `work` in one transaction and answers after the commit. It must not wait for the network or a timer.
    * On PostgreSQL a deadlock or a serialisation failure runs `work` again (at most 3 times), so it must keep its state inside.
@@ -52,7 +55,7 @@ export interface Storage extends Reader, TupleReader {
   /** What lets several nodes share the database; absent where only one node can exist (SQLite, behind its lock file). */
   readonly shared?: Shared;
   /**
-   * PostgreSQL only: for changes of partitions, which must not run inside a transaction. Statements run one by one on one
+   * Only where tables are partitioned (PostgreSQL): for changes of partitions, which must not run inside a transaction. Statements run one by one on one
    * connection and fail (code 55P03) when they would wait for a lock longer than {@link MAINTENANCE_LOCK_TIMEOUT_MS}.
    * One node at a time: answers `busy` when another is at it.
    */
@@ -86,6 +89,8 @@ export interface Shared {
   isAbsent(tx: Writer, name: string): Promise<boolean>;
   /** To every presence of the channel, this process's own too. A hint: it may be lost. Payloads are below 8,000 bytes. */
   hint(channel: string, payload: string): Promise<void>;
+  /** The clock of the database's machine, in epoch milliseconds. */
+  now(): Promise<number>;
 }
 
 /** Whoever waits for a lock on a table makes all that come later wait behind it: maintenance gives up sooner than is felt. */

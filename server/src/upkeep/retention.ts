@@ -65,7 +65,7 @@ export async function retireOldest(services: RetentionServices, { now, believed 
     expired = await freeze(storage, segment, hours, now);
     unbalanced = hours.filter((hour) => !isBalanced(hour)).length;
   }
-  if (storage.engine === 'postgres') {
+  if (storage.maintain) {
     if (!(await dropPartitions(storage, segment))) return { outcome: 'locked' };
   } else if (!(await deleteRows(services, next.starts))) return { outcome: 'stopped' };
   if (!(await deleteTraces(services, next.starts))) return { outcome: 'stopped' };

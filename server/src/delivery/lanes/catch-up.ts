@@ -18,7 +18,7 @@ const READ_LIMIT = 100;
 const WORTH_READING_SEQS = 50;
 /** Seqs that one read looks through, of all applications: so it touches one segment of the log, or two. */
 const STRETCH_SEQS_MAX = 10_000;
-/** Reads under way at once on PostgreSQL, of the 8 connections for reads; SQLite answers them one by one. */
+/** Reads under way at once where they run beside one another, of PostgreSQL's 8 connections for reads. */
 const READS_AT_ONCE = 4;
 
 export type CatchUp = {
@@ -35,7 +35,7 @@ export function createCatchUp(options: {
   onTrouble: (error: unknown) => void;
 }): CatchUp {
   const { storage, channels } = options;
-  const readsAtOnce = storage.engine === 'postgres' ? READS_AT_ONCE : 1;
+  const readsAtOnce = storage.parallelReads ? READS_AT_ONCE : 1;
   /** In the order of their turns. */
   const wanting = new Set<Channel>();
   let running = false;

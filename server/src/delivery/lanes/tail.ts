@@ -55,7 +55,7 @@ export function createTail(options: {
         again = false;
         if (headsWanted) await readMoved();
         const moved = [...lanes.values()].filter(readable);
-        if (options.storage.engine === 'postgres') await readTogether(moved);
+        if (options.storage.parallelReads) await readTogether(moved);
         else await readByTurns(moved);
         hand();
         again ||= [...lanes.values()].some(readable);
