@@ -49,7 +49,7 @@ export type Config = {
   /** Days that events and their attempts are kept after their commit. */
   retentionDays: number;
   historyDays: number;
-  /** Whoever scrapes `/metrics` shows it; null: nobody may, but in development mode. */
+  /** Whoever scrapes `/metrics` shows it; null: nobody may, but this machine in development mode. */
   metricsToken: string | null;
   /** The base address of an OpenTelemetry collector (OTLP over HTTP), or null. */
   otlpEndpoint: string | null;

@@ -28,8 +28,8 @@ const PARKED_COUNTED_MAX = 100_000;
 export type Observation = {
   onAttempt(report: AttemptReport): void;
   onRefreshed(report: RefreshReport): void;
-  /** The scrape of whoever may: a status, and a text. */
-  scrape(authorization: string | undefined): Promise<{ status: 200 | 404; text: string; contentType: string }>;
+  /** The scrape of whoever may, by a token or, where there is none, as somebody at this machine: a status, and a text. */
+  scrape(caller: { authorization: string | undefined; local: boolean }): Promise<{ status: 200 | 404; text: string; contentType: string }>;
   stop(): Promise<void>;
 };
 
@@ -79,9 +79,9 @@ export async function startObservation(config: Config, services: Services, deliv
         error: report.status === 0 ? null : `status ${report.status}`,
       });
     },
-    async scrape(authorization) {
+    async scrape({ authorization, local }) {
       const expected = config.metricsToken === null ? null : `Bearer ${config.metricsToken}`;
-      const allowed = expected === null ? config.mode === 'development' : sameText(authorization ?? '', expected);
+      const allowed = expected === null ? config.mode === 'development' && local : sameText(authorization ?? '', expected);
       if (!allowed) return { status: 404, text: 'Not found\n', contentType: 'text/plain' };
       return { status: 200, ...(await metrics.expose()) };
     },

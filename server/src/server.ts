@@ -22,6 +22,7 @@ import { type Arrivals, createArrivals } from './events/arrivals.ts';
 import { createApi } from './http/api/app.ts';
 import type { ClockMove } from './http/api/services.ts';
 import { createConnect } from './http/connect/connect.ts';
+import { strangerTo } from './http/edge/this-machine.ts';
 import { staticAssets } from './http/static/static.ts';
 import { createV2 } from './http/v2/app.ts';
 import { holdItem } from './items/items.ts';
@@ -117,7 +118,10 @@ export async function startServer(config: Config, options: ServerOptions = {}): 
 
     mountHealth(app, services, delivery, state);
     app.get('/metrics', async (c) => {
-      const { status, text, contentType } = await watching.scrape(c.req.header('authorization'));
+      const { status, text, contentType } = await watching.scrape({
+        authorization: c.req.header('authorization'),
+        local: strangerTo(c) === null,
+      });
       return c.text(text, status, { 'content-type': contentType, 'cache-control': 'no-store' });
     });
     mountPublic(app, config, services, { worker, delivery, arrivals, scrubbing }, publicUrl);

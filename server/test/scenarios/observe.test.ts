@@ -22,11 +22,12 @@ async function start(t: TestContext, mode: Mode, more: Record<string, string> = 
   return server;
 }
 
-test('the development mode shows its metrics', async (t) => {
+test('the development mode shows its metrics to this machine, and to nobody through a proxy on it', async (t) => {
   const { localUrl } = await start(t, 'development');
   const response = await fetch(`${localUrl}/metrics`);
   assert.equal(response.status, 200);
   assert.match(await response.text(), /^pontage_lanes_owned \d+$/m);
+  assert.equal((await fetch(`${localUrl}/metrics`, { headers: { 'x-forwarded-for': '203.0.113.7' } })).status, 404);
 });
 
 test('every hour of the log is audited, and the metrics say since when', async (t) => {

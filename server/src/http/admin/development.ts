@@ -3,11 +3,11 @@
  * (a page elsewhere could otherwise reach it through a name that it controls), and acts only on its own forms.
  */
 import { createHmac } from 'node:crypto';
-import { getConnInfo } from '@hono/node-server/conninfo';
 import { type Context, Hono, type Next } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { getCookie, setCookie } from 'hono/cookie';
 import { randomToken, sameText } from '../../base/random.ts';
+import { type Stranger, strangerTo } from '../edge/this-machine.ts';
 import { type createFaultyReceiver, forward } from './faults.ts';
 import type { Inbox } from './inbox.ts';
 import { inbox as inboxPage } from './views/inbox.ts';
@@ -124,20 +124,18 @@ export function createDashboard(services: DashboardServices): Hono {
   return app;
 }
 
+const REFUSALS: Record<Stranger, string> = {
+  'from elsewhere': 'The dashboard of development mode answers only to this machine.',
+  'by another name': 'The dashboard of development mode answers only to names of this machine.',
+  'through a proxy': 'The dashboard of development mode does not answer through a proxy.',
+};
+
 async function onlyThisMachine(c: Context, next: Next): Promise<Response | undefined> {
-  const peer = getConnInfo(c).remote.address ?? '';
-  if (!/^(?:::ffff:)?127\.|^::1$/.test(peer)) return c.text('The dashboard of development mode answers only to this machine.', 403);
-  const name = URL.parse(`http://${c.req.header('host') ?? ''}`)?.hostname ?? '';
-  const local = name === 'localhost' || name.endsWith('.localhost') || name === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(name);
-  if (!local) return c.text('The dashboard of development mode answers only to names of this machine.', 403);
-  // Through a proxy or a tunnel on this machine everyone's connection is local: what was forwarded is not ours.
-  if (FORWARDED.some((header) => c.req.header(header) !== undefined))
-    return c.text('The dashboard of development mode does not answer through a proxy.', 403);
+  const stranger = strangerTo(c);
+  if (stranger !== null) return c.text(REFUSALS[stranger], 403);
   await next();
   return undefined;
 }
-
-const FORWARDED = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip', 'via'] as const;
 
 async function pageHeaders(c: Context, next: Next): Promise<void> {
   await next();
