@@ -11,7 +11,7 @@ import type { RefreshServices } from './refresh/run.ts';
 import type { ClockTarget } from './refresh/test-clock.ts';
 import { sql } from './storage/sql.ts';
 
-/** A server that runs sees a wish within its heartbeat (1 s); a busy one gets some more. */
+/** A server that runs sees a wish within its heartbeat (1.2 s); a busy one gets some more. */
 const TAKEN_WITHIN_MS = 5 * SECOND_MS;
 const LOOK_AGAIN_MS = 50;
 /** A server that moves the clock renews its hold at each step, and no step takes longer than its deliveries may. */

@@ -13,7 +13,7 @@ import { addEndpoint, append, deliver, type Place, pause } from './place.ts';
 import { startReceivers } from './receivers.ts';
 
 const RESTART_LIMIT_MS = 1_000;
-/** The plan's bound: a position per lane, and what was under way when it was found dead. */
+/** What a dead endpoint may leave behind: a position per lane, and what was under way when it was found dead. */
 const ROWS_LIMIT = LANES + CONCURRENCY_DEFAULT + 10;
 /** More than the longest pause between two probes. */
 const PROBE_DUE_MS = 20 * 60_000;

@@ -8,7 +8,7 @@ import { ENGINES, freshTarget } from '../support/engines.ts';
 
 const scenarios = createScenarios(null);
 
-test('all pathologies of the design ship', () => {
+test('every preset ships', () => {
   assert.deepEqual(scenarios.names(), [
     ...['bank-down', 'deferred-card', 'empty-200', 'expiring-consent', 'flapping', 'iban-twins', 'label-drift'],
     ...['re-minting', 'renumbering', 'slow-bank', 'tip-and-fuel', 'truncating', 'twin-coffee', 'vanishing-account'],

@@ -1,6 +1,6 @@
 /** Who delivers which lanes: decisions of one node, from what its heartbeat has told it. Pure. */
 
-/** A node that beats once a second and was not seen to beat for this long is dead, or must believe that others think so. */
+/** A node that beats every 1.2 s and was not seen to beat for this long is dead, or must believe that others think so. */
 export const STALE_AFTER_MS = 6_000;
 /** After its last renewal a node sends for this long: less than what others wait, so that a thawed process sends nothing. */
 export const GOOD_FOR_MS = 5_000;
