@@ -1,7 +1,8 @@
 /** An advance of a sandbox's test clock, with its deliveries where they are asked for: the two that do not know of each other meet here. */
 import { MINUTE_MS } from './base/clock.ts';
+import { countDeliveries, type DeliveryCounts } from './delivery/attempts/count.ts';
 import type { Delivery } from './delivery/delivery.ts';
-import { bringDeliveriesNearer, countDeliveries, type DeliveryCounts, Restless } from './delivery/rest.ts';
+import { bringDeliveriesNearer, Restless } from './delivery/rest.ts';
 import { tellDeadOf } from './endpoints/dead.ts';
 import type { ClockMove, MovedClock } from './http/api/services.ts';
 import type { RefreshServices } from './refresh/run.ts';
@@ -17,14 +18,14 @@ export async function moveClock(
 ): Promise<MovedClock> {
   if (!deliveries) return advanceClock(services, applicationId, target, { signal });
   const since = services.clock.now();
-  const before = await countDeliveries(services, applicationId, since);
+  const before = await countDeliveries(services.storage, applicationId, since);
   const companion = createCompanion({ services, delivery }, applicationId);
   try {
     const outcome = await advanceClock(services, applicationId, target, { signal, companion });
     if (!outcome.ok) return outcome;
     // What a well receiver has taken was not waited for.
     await delivery.tick();
-    return { ...outcome, deliveries: difference(before, await countDeliveries(services, applicationId, since)) };
+    return { ...outcome, deliveries: difference(before, await countDeliveries(services.storage, applicationId, since)) };
   } catch (error) {
     if (error instanceof Restless) return { ok: false, refusal: 'restless' };
     throw error;

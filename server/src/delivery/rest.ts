@@ -4,7 +4,6 @@
  * pauses and probes still run on the one real clock.
  */
 import { type Clock, HOUR_MS, SECOND_MS } from '../base/clock.ts';
-import { attemptKinds, kindRows, kindsTable } from '../endpoints/attempt-kinds.ts';
 import { sql, sqlList } from '../storage/sql.ts';
 import type { Storage, Writer } from '../storage/storage.ts';
 import type { Book } from './channels/book.ts';
@@ -182,33 +181,4 @@ export async function bringDeliveriesNearer(
         paused_until = paused_until - ${byMs}, paused_since = paused_since - ${byMs}
       where (circuit <> 'closed' or paused_until is not null) and endpoint_id in ${endpoints}`),
   ]);
-}
-
-/** Counted from the rows: `waiting` now, the others since `since` (epoch milliseconds, real). */
-export type DeliveryCounts = { attempts: number; delivered: number; waiting: number; dead: number };
-
-export async function countDeliveries({ storage }: { storage: Storage }, applicationId: string, since: number): Promise<DeliveryCounts> {
-  const endpoints = await storage.all<{ id: string }>(sql`select id from endpoints where application_id = ${applicationId}`);
-  const kinds = await attemptKinds(
-    storage,
-    endpoints.map(({ id }) => id),
-  );
-  const [made, parked] = await Promise.all([
-    storage.all<{ result: number; attempts: number }>(
-      sql`select k.result, (select count(*) from attempts a where a.endpoint_id = k.endpoint_id and a.type = k.type
-            and cast(coalesce(a.status, 0) * 2 + a.delivered as bigint) = k.result and a.at >= ${since} and a.source <> 'replay') as attempts
-          from ${kindsTable(kindRows(kinds))} as k`,
-    ),
-    storage.first<{ waiting: number | null; dead: number | null }>(
-      sql`select sum(case when state <> 'dead' then 1 else 0 end) as waiting, sum(case when state = 'dead' then 1 else 0 end) as dead
-          from parked where replay_id = '' and endpoint_id in (select id from endpoints where application_id = ${applicationId} and deleted_at is null)`,
-    ),
-  ]);
-  const sum = (rows: readonly { attempts: number }[]) => rows.reduce((total, { attempts }) => total + attempts, 0);
-  return {
-    attempts: sum(made),
-    delivered: sum(made.filter(({ result }) => result % 2 === 1)),
-    waiting: Number(parked?.waiting ?? 0),
-    dead: Number(parked?.dead ?? 0),
-  };
 }

@@ -1,7 +1,6 @@
 /**
  * The kinds of attempts that an endpoint has had: type, outcome and status. There are a few dozen at most, and the index of the
- * attempt log has each in the order of time; so whoever wants attempts by any of these chooses kinds first. Statements write the
- * third column of the index (`result`) as the migration does: planners know an expression by its text.
+ * attempt log has each in the order of time; so whoever wants attempts by any of these chooses kinds first.
  */
 import { sql, sqlList, sqlTable } from '../storage/sql.ts';
 import type { Reader } from '../storage/storage.ts';
@@ -12,6 +11,11 @@ export type AttemptKind = { endpointId: string; type: string; result: number };
 export const isDelivered = ({ result }: AttemptKind): boolean => result % 2 === 1;
 /** Null where no answer came. */
 export const statusOf = ({ result }: AttemptKind): number | null => Math.floor(result / 2) || null;
+
+/** `result` of the attempt `a`: the third column of the index, as the migration writes it, for planners know an expression by its text. */
+const KIND_RESULT = sql`cast(coalesce(a.status, 0) * 2 + a.delivered as bigint)`;
+/** That the attempt `a` is of the kind `k` of {@link kindsTable}. */
+export const OF_KIND = sql`a.endpoint_id = k.endpoint_id and a.type = k.type and ${KIND_RESULT} = k.result`;
 
 /** For `from`, with the columns `endpoint_id`, `type` and `result`. */
 export const kindsTable = sqlTable({ endpoint_id: 'text', type: 'text', result: 'bigint' });
@@ -27,11 +31,11 @@ export async function attemptKinds(reader: Reader, endpointIds: readonly string[
       select t.endpoint_id, (select min(a.type) from attempts a where a.endpoint_id = t.endpoint_id and a.type > t.type)
       from types t where t.type is not null
     ), kinds (endpoint_id, type, result) as (
-      select t.endpoint_id, t.type, (select min(cast(coalesce(a.status, 0) * 2 + a.delivered as bigint)) from attempts a
+      select t.endpoint_id, t.type, (select min(${KIND_RESULT}) from attempts a
         where a.endpoint_id = t.endpoint_id and a.type = t.type) from types t where t.type is not null
       union all
-      select k.endpoint_id, k.type, (select min(cast(coalesce(a.status, 0) * 2 + a.delivered as bigint)) from attempts a
-        where a.endpoint_id = k.endpoint_id and a.type = k.type and cast(coalesce(a.status, 0) * 2 + a.delivered as bigint) > k.result)
+      select k.endpoint_id, k.type, (select min(${KIND_RESULT}) from attempts a
+        where a.endpoint_id = k.endpoint_id and a.type = k.type and ${KIND_RESULT} > k.result)
       from kinds k where k.result is not null
     )
     select endpoint_id, type, result from kinds where result is not null`);
@@ -42,7 +46,7 @@ export async function attemptKinds(reader: Reader, endpointIds: readonly string[
 export async function newestOfKinds(reader: Reader, kinds: readonly AttemptKind[]): Promise<number | null> {
   if (kinds.length === 0) return null;
   const row = await reader.first<{ at: number | null }>(sql`
-    select max(at) as at from (select (select max(a.at) from attempts a where a.endpoint_id = k.endpoint_id and a.type = k.type
-      and cast(coalesce(a.status, 0) * 2 + a.delivered as bigint) = k.result) as at from ${kindsTable(kindRows(kinds))} as k) as newest`);
+    select max(at) as at
+    from (select (select max(a.at) from attempts a where ${OF_KIND}) as at from ${kindsTable(kindRows(kinds))} as k) as newest`);
   return row?.at ?? null;
 }

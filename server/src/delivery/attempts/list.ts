@@ -3,7 +3,7 @@
  * filter chooses kinds, of which no more than a page is read each, wherever in the log its rows stand. Measured on SQLite,
  * an index for each filter would cost each delivery 5 µs more, and one by item 25.
  */
-import { type AttemptKind, attemptKinds, isDelivered, kindRows, kindsTable, statusOf } from '../../endpoints/attempt-kinds.ts';
+import { type AttemptKind, attemptKinds, isDelivered, kindRows, kindsTable, OF_KIND, statusOf } from '../../endpoints/attempt-kinds.ts';
 import { sql } from '../../storage/sql.ts';
 import type { Reader } from '../../storage/storage.ts';
 import { listOfItem } from './item.ts';
@@ -79,8 +79,8 @@ async function beginningOfPage(reader: Reader, kinds: readonly AttemptKind[], sp
   if (kinds.length === 0) return span.since;
   const through = after === null ? span.through : Math.min(span.through, after.at - 1);
   const rows = await reader.all<{ times: string | null }>(sql`
-    select (select string_agg(cast(newest.at as text), ',') from (select a.at from attempts a where a.endpoint_id = k.endpoint_id
-        and a.type = k.type and cast(coalesce(a.status, 0) * 2 + a.delivered as bigint) = k.result and a.at >= ${span.since} and a.at <= ${through}
+    select (select string_agg(cast(newest.at as text), ',') from (select a.at from attempts a where ${OF_KIND}
+        and a.at >= ${span.since} and a.at <= ${through}
         order by a.at desc limit ${count}) as newest) as times
     from ${kindsTable(kindRows(kinds))} as k`);
   const times = Float64Array.from(rows.flatMap(({ times }) => (times === null ? [] : times.split(',').map(Number)))).sort();
@@ -95,7 +95,7 @@ async function readKeys(reader: Reader, kinds: readonly AttemptKind[], { since, 
   const rows = await reader.all<{ endpoint_id: string; found: string | null }>(sql`
     select k.endpoint_id, (select string_agg(cast(a.at as text) || ',' || cast(a.segment as text) || ',' || cast(a.lane as text) || ','
         || cast(a.seq as text) || ',' || a.source || ',' || a.replay_id || ',' || cast(a.n as text), ' ') from attempts a
-      where a.endpoint_id = k.endpoint_id and a.type = k.type and cast(coalesce(a.status, 0) * 2 + a.delivered as bigint) = k.result
+      where ${OF_KIND}
         and a.at >= ${since} and a.at <= ${through}) as found
     from ${kindsTable(kindRows(kinds))} as k`);
   return rows.flatMap(({ endpoint_id, found }) =>

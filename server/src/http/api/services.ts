@@ -2,7 +2,7 @@
 import type { Context } from 'hono';
 import type { Clock } from '../../base/clock.ts';
 import type { Connector } from '../../connectors/connector.ts';
-import type { DeliveryCounts } from '../../delivery/rest.ts';
+import type { DeliveryCounts } from '../../delivery/attempts/count.ts';
 import type { AddressPolicy } from '../../endpoints/addresses.ts';
 import type { Resolve } from '../../endpoints/lookups.ts';
 import type { Arrivals } from '../../events/arrivals.ts';
