@@ -1,5 +1,5 @@
 /** What is told of each attempt once it is committed: to metrics, traces and the log. */
-import type { Job, Outcome, Park, Result } from './lanes/lane.ts';
+import type { Job, Outcome, Park, Result } from './job.ts';
 import type { ReplayResult } from './replay/settle.ts';
 
 /** After its commit. `n` counts the attempts of this event for this endpoint from 1. */

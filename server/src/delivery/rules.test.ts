@@ -9,7 +9,8 @@ import { renderBody, TEST_EVENT, TEST_EVENT_CONTENT, TEST_EVENT_TIMESTAMP } from
 import type { LoggedEvent } from '../events/log.ts';
 import { createQueue } from './channels/queue.ts';
 import { afterFailure, RETRY_DELAYS_MS } from './channels/retry.ts';
-import { createLane, type Job } from './lanes/lane.ts';
+import type { Job } from './job.ts';
+import { createLane } from './lanes/lane.ts';
 import { createMatcher } from './lanes/matching.ts';
 import { createWindow } from './lanes/window.ts';
 import { errorFailure, statusFailure, TargetRefused } from './sending/failure.ts';

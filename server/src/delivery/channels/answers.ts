@@ -1,5 +1,5 @@
 /** What an attempt's outcome says of its endpoint, and what becomes of its event. Pure. */
-import type { Job, Outcome, Park } from '../lanes/lane.ts';
+import type { Job, Outcome, Park } from '../job.ts';
 import { BROKEN_OFF } from '../sending/failure.ts';
 import type { Answer, Health } from './health.ts';
 import type { PaceAnswer } from './pace.ts';

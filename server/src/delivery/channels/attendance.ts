@@ -1,6 +1,8 @@
 /** Keeps channels in line with their settings, their gates and the time, and with the lanes that come and go. */
+
+import type { Job } from '../job.ts';
 import { fallBehind, forget, skipThrough } from '../lanes/lagging.ts';
-import type { Job, Lane } from '../lanes/lane.ts';
+import type { Lane } from '../lanes/lane.ts';
 import type { Recorder } from '../settling/recorder.ts';
 import type { Settler } from '../settling/settler.ts';
 import type { Book } from './book.ts';

@@ -5,7 +5,8 @@ import { type DeliverableEndpoint, loadEndpoints } from '../../endpoints/endpoin
 import type { LoggedEvent } from '../../events/log.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { Vault } from '../../vault/vault.ts';
-import type { Job, Lag, Outcome } from '../lanes/lane.ts';
+import type { Job, Outcome } from '../job.ts';
+import type { Lag } from '../lanes/lane.ts';
 import { createMatcher, type Matcher } from '../lanes/matching.ts';
 import { createSender, type Sender, type Sending } from '../sending/sender.ts';
 import { isBrokenOff, isUnreached, paceAnswerOf } from './answers.ts';

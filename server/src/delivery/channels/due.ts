@@ -2,7 +2,8 @@
 import { type Clock, MINUTE_MS } from '../../base/clock.ts';
 import { type LoggedEvent, readEvents } from '../../events/log.ts';
 import type { Storage } from '../../storage/storage.ts';
-import type { Job, Lane, Result } from '../lanes/lane.ts';
+import type { Job, Result } from '../job.ts';
+import type { Lane } from '../lanes/lane.ts';
 import { type ParkedRow, readDue, readNextDue, readParked } from '../lanes/reader.ts';
 import { bringWithinReach } from '../settling/reach.ts';
 import type { Book } from './book.ts';

@@ -7,8 +7,9 @@
 import type { Clock } from '../../base/clock.ts';
 import { type LoggedEvent, readEvents } from '../../events/log.ts';
 import type { Storage } from '../../storage/storage.ts';
+import type { Job } from '../job.ts';
 import { isWanted } from '../lanes/lagging.ts';
-import type { Job, Lag, Lane } from '../lanes/lane.ts';
+import type { Lag, Lane } from '../lanes/lane.ts';
 import { type ParkedRow, type RunnableRow, readLeastSent, readStretch } from '../lanes/reader.ts';
 import type { Recorder } from '../settling/recorder.ts';
 import type { Settler } from '../settling/settler.ts';

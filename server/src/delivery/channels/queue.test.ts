@@ -3,7 +3,8 @@ import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { TEST_EVENT_TIMESTAMP } from '../../events/catalogue.ts';
 import type { LoggedEvent } from '../../events/log.ts';
-import { createLane, type Job } from '../lanes/lane.ts';
+import type { Job } from '../job.ts';
+import { createLane } from '../lanes/lane.ts';
 import { createQueue } from './queue.ts';
 
 const lane = createLane(0, 1, 0);

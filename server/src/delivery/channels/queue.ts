@@ -2,7 +2,7 @@
  * What waits for one endpoint. First in, first out, with a bounded number under way; where order is kept, events of one
  * item go one at a time, so that their attempts arrive in order.
  */
-import type { Job } from '../lanes/lane.ts';
+import type { Job } from '../job.ts';
 
 export type Queue = {
   push(job: Job): void;

@@ -4,8 +4,9 @@
  */
 import type { Storage } from '../../storage/storage.ts';
 import { type Channel, type Channels, mayRead, QUEUE_MAX } from '../channels/channels.ts';
+import type { Job } from '../job.ts';
 import { follow, isWanted } from './lagging.ts';
-import type { Job, Lag } from './lane.ts';
+import type { Lag } from './lane.ts';
 import { readStretch } from './reader.ts';
 
 /** Events read at once: on SQLite the main thread is held for less than half a millisecond. */

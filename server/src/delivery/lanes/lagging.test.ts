@@ -4,8 +4,9 @@ import fc from 'fast-check';
 import type { LoggedEvent } from '../../events/log.ts';
 import { createBook } from '../channels/book.ts';
 import { createQueue, type Queue } from '../channels/queue.ts';
+import type { Job } from '../job.ts';
 import { close, type Follower, fallBehind, follow, isHanded, isWanted, putBack, restore, takeWrites } from './lagging.ts';
-import { createLane, type Job, type Lag, type Lane } from './lane.ts';
+import { createLane, type Lag, type Lane } from './lane.ts';
 import { holds, merge, type Position, type Range, rangesOf, subtract } from './position.ts';
 
 const seqs = fc.uniqueArray(fc.integer({ min: 1, max: 60 }), { maxLength: 40 });

@@ -2,7 +2,8 @@
  * Live costs nothing: the lane's window waits for the endpoint. Lagging costs a row: the endpoint's own position, so that
  * the lane goes on without it. Here one becomes the other, and what is to be written of it is worked out.
  */
-import type { Job, Lag, Lane, Skip } from './lane.ts';
+import type { Job } from '../job.ts';
+import type { Lag, Lane, Skip } from './lane.ts';
 import { holds, isSame, merge, type Position, positionOf, type Range, rangesOf, rewind, subtract } from './position.ts';
 
 /** What lagging needs of a channel. */

@@ -2,8 +2,9 @@
 import type { LoggedEvent } from '../../events/log.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { type Channel, type Channels, isHungry, mayRead } from '../channels/channels.ts';
+import type { Job } from '../job.ts';
 import { fallBehind, isHanded } from './lagging.ts';
-import type { Job, Lane } from './lane.ts';
+import type { Lane } from './lane.ts';
 import { readHead, readHeads, readTail, readTails } from './reader.ts';
 
 /** Events read at once of one lane: the main thread is held for about 1 ms. */

@@ -4,7 +4,8 @@ import type { LoggedEvent } from '../../events/log.ts';
 import { oldestWritable } from '../../events/segments.ts';
 import { type SqlValue, sql, sqlList } from '../../storage/sql.ts';
 import type { Storage, Writer } from '../../storage/storage.ts';
-import type { Lane, Outcome, Park } from '../lanes/lane.ts';
+import type { Outcome, Park } from '../job.ts';
+import type { Lane } from '../lanes/lane.ts';
 import { LaneLost } from '../settling/settle.ts';
 import { endReplay, type Replay } from './replays.ts';
 

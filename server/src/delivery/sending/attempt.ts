@@ -1,6 +1,6 @@
 /** Follows one request: one deadline from DNS to the last byte, and what came of it. */
 import type { Dispatcher } from 'undici';
-import type { Outcome } from '../lanes/lane.ts';
+import type { Outcome } from '../job.ts';
 import type { Connection } from './connection.ts';
 import {
   type AttemptPhase,

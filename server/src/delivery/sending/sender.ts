@@ -6,7 +6,7 @@ import { DEADLINE_DEFAULT_MS } from '../../endpoints/limits.ts';
 import type { Resolve } from '../../endpoints/lookups.ts';
 import { renderBody } from '../../events/catalogue.ts';
 import type { LoggedEvent } from '../../events/log.ts';
-import type { Outcome } from '../lanes/lane.ts';
+import type { Outcome } from '../job.ts';
 import { Attempt, type AttemptEnd } from './attempt.ts';
 import { Connection } from './connection.ts';
 import { createEncrypter, ENCRYPTED_TYPE } from './encrypting.ts';

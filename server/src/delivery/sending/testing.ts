@@ -8,7 +8,7 @@ import type { DeliverableEndpoint } from '../../endpoints/endpoints.ts';
 import { DEFAULT_SETTINGS } from '../../endpoints/settings.ts';
 import { EVENT_TYPES } from '../../events/catalogue.ts';
 import { eventId, type LoggedEvent } from '../../events/log.ts';
-import type { Outcome } from '../lanes/lane.ts';
+import type { Outcome } from '../job.ts';
 import { createSender, type Sender, type SenderOptions } from './sender.ts';
 
 export const DEVELOPMENT: AddressPolicy = { allowLoopback: true, allowedRanges: [] };

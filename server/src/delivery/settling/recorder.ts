@@ -4,8 +4,9 @@ import type { Book } from '../channels/book.ts';
 import type { Channel, Channels } from '../channels/channels.ts';
 import type { Due } from '../channels/due.ts';
 import type { Withdrawn } from '../channels/withdrawn.ts';
+import type { Job, Result } from '../job.ts';
 import { close } from '../lanes/lagging.ts';
-import type { Job, Lane, Result } from '../lanes/lane.ts';
+import type { Lane } from '../lanes/lane.ts';
 import type { Settler } from './settler.ts';
 
 export type Recorder = {

@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { eachEngine } from '../../../test/support/engines.ts';
 import { sql } from '../../storage/sql.ts';
 import { missing } from '../channels/due.ts';
-import { createLane, type Job, type Result } from '../lanes/lane.ts';
+import type { Job, Result } from '../job.ts';
+import { createLane } from '../lanes/lane.ts';
 import { LaneLost, settle } from './settle.ts';
 
 const NOTHING_ELSE = { repeated: false, now: 1_700_000_000_000, lagging: [], released: [], revive: [] };

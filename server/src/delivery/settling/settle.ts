@@ -5,8 +5,9 @@ import { oldestWritable } from '../../events/segments.ts';
 import type { SqlValue } from '../../storage/sql.ts';
 import { sql, sqlList } from '../../storage/sql.ts';
 import { isDuplicate, type Storage, type Writer } from '../../storage/storage.ts';
+import type { Job, Result } from '../job.ts';
 import type { LagWrites } from '../lanes/lagging.ts';
-import type { Job, Lane, Result } from '../lanes/lane.ts';
+import type { Lane } from '../lanes/lane.ts';
 
 export type Settlement = {
   owner: string;

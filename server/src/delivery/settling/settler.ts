@@ -1,8 +1,9 @@
 /** Gathers results and settles them in batches, one flush in flight. */
 import type { Clock } from '../../base/clock.ts';
 import type { Storage } from '../../storage/storage.ts';
+import type { Result } from '../job.ts';
 import { type LagWrites, putBack, takeWrites } from '../lanes/lagging.ts';
-import type { Lane, Result } from '../lanes/lane.ts';
+import type { Lane } from '../lanes/lane.ts';
 import { LaneLost, type Place, settle } from './settle.ts';
 
 /** A flush begins at this many results, or after {@link FLUSH_AFTER_MS}: measured as the knee of throughput. */
