@@ -1,4 +1,6 @@
-/** A generator of its own (mulberry32): the same seed gives the same bank on every machine. */
+/** Chance by a seed: the same seed gives the same bank on every machine. */
+import { seeded } from '../test/support/random.ts';
+
 export type Random = {
   /** A whole number from 0 up to, not including, `below`. */
   below: (below: number) => number;
@@ -9,13 +11,7 @@ export type Random = {
 };
 
 export function randomOf(seed: number): Random {
-  let state = seed >>> 0;
-  const next = (): number => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
+  const next = seeded(seed);
   const below = (limit: number) => Math.floor(next() * limit);
   return {
     below,

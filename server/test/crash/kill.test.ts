@@ -1,7 +1,7 @@
 /** A few random moments of the story in the suite; `npm run crash` plays a hundred and more. */
 import { test } from 'node:test';
 import { ENGINES } from '../support/engines.ts';
-import { seeded } from './random.ts';
+import { seeded } from '../support/random.ts';
 import { playRefreshStory } from './refresh-story.ts';
 
 const KILLS = 3;

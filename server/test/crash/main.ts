@@ -4,8 +4,8 @@
  * machine's own timing allows, `--engine sqlite|postgres` plays one, `--moments N` overrides their number.
  */
 import { parseArgs } from 'node:util';
+import { seeded } from '../support/random.ts';
 import { playStory, type StoryResult } from './delivery-story.ts';
-import { seeded } from './random.ts';
 import { PATHS } from './receiver.ts';
 import { playRefreshStory } from './refresh-story.ts';
 
