@@ -7,6 +7,7 @@ import { type Context, Hono, type Next } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { getCookie, setCookie } from 'hono/cookie';
 import { randomToken, sameText } from '../../base/random.ts';
+import { pageHeaders } from '../edge/responses.ts';
 import { type Stranger, strangerTo } from '../edge/this-machine.ts';
 import { type createFaultyReceiver, forward } from './faults.ts';
 import type { Inbox } from './inbox.ts';
@@ -44,7 +45,7 @@ export function createDashboard(services: DashboardServices): Hono {
   const csrfOf = (cookie: string) => createHmac('sha256', csrfKey).update(cookie).digest('base64url');
   let moving: Promise<unknown> = Promise.resolve();
 
-  app.use('*', (c, next) => onlyThisMachine(c, next), pageHeaders);
+  app.use('*', (c, next) => onlyThisMachine(c, next), pageHeaders(['script', 'style', 'img', 'connect']));
   app.onError((error, c) => {
     services.reportFailure(error);
     return c.text('Something went wrong. The terminal says more.', 500);
@@ -135,16 +136,4 @@ async function onlyThisMachine(c: Context, next: Next): Promise<Response | undef
   if (stranger !== null) return c.text(REFUSALS[stranger], 403);
   await next();
   return undefined;
-}
-
-async function pageHeaders(c: Context, next: Next): Promise<void> {
-  await next();
-  c.header(
-    'Content-Security-Policy',
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-  );
-  c.header('Cache-Control', 'no-store');
-  c.header('Referrer-Policy', 'no-referrer');
-  c.header('X-Content-Type-Options', 'nosniff');
-  c.header('X-Frame-Options', 'DENY');
 }

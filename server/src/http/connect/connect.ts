@@ -4,6 +4,7 @@ import { bodyLimit } from 'hono/body-limit';
 import type { ConnectSession } from '../../access/connect_sessions.ts';
 import { BANK_LOGIN_LIMIT, createRateLimit } from '../../access/limits.ts';
 import { Refusal } from '../../base/errors.ts';
+import { pageHeaders } from '../edge/responses.ts';
 import { answerChallenge, begin, chooseBank, connect, hasBegun, isFormOf, retry, typedCredentials, upload } from './moves.ts';
 import { credentialsPage, currentPage, filesPage } from './pages.ts';
 import { bind, giveCookie, isOwnForm, type Standing, standingOf } from './session.ts';
@@ -34,7 +35,7 @@ export function createConnect(services: ConnectServices): Hono {
 
   const logins = createRateLimit(BANK_LOGIN_LIMIT, services.clock);
 
-  app.use('*', securityHeaders(cookies.secure));
+  app.use('*', pageHeaders(['style', 'img']), hostedHeaders(cookies.secure));
   app.onError((error, c) => {
     if (error instanceof Refusal && error.type === 'too_many_requests')
       return c.html(tooMany({ language: preferredLanguage(c) }), 429, error.headers);
@@ -172,17 +173,10 @@ export function createConnect(services: ConnectServices): Hono {
   return app;
 }
 
-function securityHeaders(secure: boolean): MiddlewareHandler {
+/** What pages on the public internet say besides. */
+function hostedHeaders(secure: boolean): MiddlewareHandler {
   return async (c, next) => {
     await next();
-    c.header(
-      'Content-Security-Policy',
-      "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    );
-    c.header('Cache-Control', 'no-store');
-    c.header('Referrer-Policy', 'no-referrer');
-    c.header('X-Content-Type-Options', 'nosniff');
-    c.header('X-Frame-Options', 'DENY');
     c.header('X-Robots-Tag', 'noindex');
     c.header('Permissions-Policy', 'camera=(), microphone=(), geolocation=()');
     if (secure) c.header('Strict-Transport-Security', 'max-age=31536000; includeSubDomains');
