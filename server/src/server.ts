@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { getConnInfo } from '@hono/node-server/conninfo';
 import { type Context, Hono } from 'hono';
-import { createConnectSession } from './access/connect_sessions.ts';
+import { createConnectSession } from './access/connect-sessions.ts';
 import { moveClock } from './advance.ts';
 import type { Loop } from './base/loop.ts';
 import { randomId } from './base/random.ts';

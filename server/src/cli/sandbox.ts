@@ -1,6 +1,6 @@
 /** What the development mode brings along: a sandbox application whose webhook leads to the built-in inbox. */
 import { type Application, applicationNow, createApplication, findApplication, listApplications } from '../access/applications.ts';
-import { createConnectSession } from '../access/connect_sessions.ts';
+import { createConnectSession } from '../access/connect-sessions.ts';
 import { DAY_MS } from '../base/clock.ts';
 import { loadConfig, OperatorError, scenariosFolder } from '../config.ts';
 import { demoBank } from '../connectors/sandbox/demo-bank.ts';

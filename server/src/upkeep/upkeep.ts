@@ -1,5 +1,5 @@
 /** What time alone makes obsolete: removed every few minutes, by any node. Every step may run twice without harm. */
-import { deleteExpiredSessions } from '../access/connect_sessions.ts';
+import { deleteExpiredSessions } from '../access/connect-sessions.ts';
 import { deleteExpiredTokens } from '../access/tokens.ts';
 import { type Clock, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { startLoop } from '../base/loop.ts';

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { createApplication } from '../../src/access/applications.ts';
-import { createConnectSession, type NewConnectSession } from '../../src/access/connect_sessions.ts';
+import { createConnectSession, type NewConnectSession } from '../../src/access/connect-sessions.ts';
 import { readConfig } from '../../src/config.ts';
 import { inbox } from '../../src/http/admin/views/inbox.ts';
 import { type RunningServer, startServer } from '../../src/server.ts';

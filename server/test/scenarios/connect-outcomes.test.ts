@@ -1,7 +1,7 @@
 /** Every login of the Demo Bank (contract, section 7.1) to its page, and the way back to the application from each. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ConnectPurpose } from '../../src/access/connect_sessions.ts';
+import type { ConnectPurpose } from '../../src/access/connect-sessions.ts';
 import { BANK_LOGIN_LIMIT } from '../../src/access/limits.ts';
 import { MINUTE_MS, SECOND_MS } from '../../src/base/clock.ts';
 import type { Connector } from '../../src/connectors/connector.ts';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createApplication } from '../../src/access/applications.ts';
-import { createConnectSession } from '../../src/access/connect_sessions.ts';
+import { createConnectSession } from '../../src/access/connect-sessions.ts';
 import { readConfig } from '../../src/config.ts';
 import { LANES, readLane } from '../../src/events/log.ts';
 import { type RunningServer, startServer } from '../../src/server.ts';

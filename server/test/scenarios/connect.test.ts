@@ -1,7 +1,7 @@
 /** Who may use a Connect link, for how long, and what its pages give away: nothing. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { IDLE_LIFETIME_MS, LINK_LIFETIME_MS } from '../../src/access/connect_sessions.ts';
+import { IDLE_LIFETIME_MS, LINK_LIFETIME_MS } from '../../src/access/connect-sessions.ts';
 import { HOUR_MS, MINUTE_MS } from '../../src/base/clock.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { silentLog } from '../../src/telemetry/log.ts';

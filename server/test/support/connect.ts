@@ -1,6 +1,6 @@
 /** The Connect pages over a refresh side, on a clock that the test drives: nothing listens, and nothing runs by itself. */
 import { Hono } from 'hono';
-import { createConnectSession, type NewConnectSession } from '../../src/access/connect_sessions.ts';
+import { createConnectSession, type NewConnectSession } from '../../src/access/connect-sessions.ts';
 import type { Connector } from '../../src/connectors/connector.ts';
 import { demoBank } from '../../src/connectors/sandbox/demo-bank.ts';
 import { statementsConnector } from '../../src/connectors/statements/connector.ts';

@@ -1,7 +1,7 @@
 /** The hosted Connect pages: one address per session, whose page is where the user stands; every move is a POST that leads back to it. */
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import type { ConnectSession } from '../../access/connect_sessions.ts';
+import type { ConnectSession } from '../../access/connect-sessions.ts';
 import { BANK_LOGIN_LIMIT, createRateLimit } from '../../access/limits.ts';
 import { Refusal } from '../../base/errors.ts';
 import { pageHeaders } from '../edge/responses.ts';

@@ -1,5 +1,5 @@
 /** What the user's moves do. Each ends where the session and its refresh tell which page follows. */
-import { type ConnectSession, moveConnectSession, type SessionChange } from '../../access/connect_sessions.ts';
+import { type ConnectSession, moveConnectSession, type SessionChange } from '../../access/connect-sessions.ts';
 import type { Bank, Connector, Credentials } from '../../connectors/connector.ts';
 import { findItem } from '../../items/items.ts';
 import { findRefresh, type Refresh } from '../../items/refreshes.ts';

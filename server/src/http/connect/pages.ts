@@ -1,6 +1,6 @@
 /** Which page shows where the user stands; showing it changes nothing. */
 
-import { type ConnectSession, type ConnectStep, IDLE_LIFETIME_MS } from '../../access/connect_sessions.ts';
+import { type ConnectSession, type ConnectStep, IDLE_LIFETIME_MS } from '../../access/connect-sessions.ts';
 import { accountsOfItem } from '../../accounts/accounts.ts';
 import { MINUTE_MS } from '../../base/clock.ts';
 import type { Bank } from '../../connectors/connector.ts';

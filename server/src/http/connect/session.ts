@@ -2,7 +2,7 @@
 import { createHmac } from 'node:crypto';
 import type { Context } from 'hono';
 import { getCookie, setCookie } from 'hono/cookie';
-import { bindConnectSession, type ConnectSession, findConnectSession } from '../../access/connect_sessions.ts';
+import { bindConnectSession, type ConnectSession, findConnectSession } from '../../access/connect-sessions.ts';
 import { digest, randomToken, sameText } from '../../base/random.ts';
 import type { Storage } from '../../storage/storage.ts';
 

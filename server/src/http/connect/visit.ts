@@ -1,6 +1,6 @@
 /** What a page needs of where the user stands: the session, its application, and the ways out of it. */
 import type { Context } from 'hono';
-import type { ConnectSession, ConnectStep } from '../../access/connect_sessions.ts';
+import type { ConnectSession, ConnectStep } from '../../access/connect-sessions.ts';
 import type { Bank, Connector } from '../../connectors/connector.ts';
 import type { ConnectionServices } from '../../refresh/connection.ts';
 import { sql } from '../../storage/sql.ts';
