@@ -273,20 +273,10 @@ function mountPublic(
       clock,
       registry,
       ...edge,
-      async createConnectSession(request) {
-        const session = {
-          applicationId: request.application.id,
-          userUuid: request.userUuid,
-          purpose: request.purpose,
-          itemId: request.itemId ?? null,
-          bankId: request.bankId ?? null,
-          redirectUrl: request.redirectUrl ?? null,
-          context: request.context ?? null,
-          country: request.country ?? null,
-          language: request.language,
-        };
+      async createConnectSession({ application, ...request }) {
+        const session = { applicationId: application.id, ...request };
         const token = await storage.transaction(async (tx) => {
-          const itemThere = session.itemId === null || (await holdItem(tx, storage, session.itemId));
+          const itemThere = session.itemId === undefined || (await holdItem(tx, storage, session.itemId));
           const there = itemThere && (await holdUser(tx, storage, session.applicationId, session.userUuid));
           return there ? createConnectSession(tx, session, clock.now()) : null;
         });

@@ -48,22 +48,23 @@ export type NewConnectSession = {
   applicationId: string;
   userUuid: string;
   purpose: ConnectPurpose;
-  itemId: number | null;
-  bankId: number | null;
-  redirectUrl: string | null;
-  context: string | null;
-  country: string | null;
   language: 'en' | 'fr';
+  itemId?: number | null;
+  bankId?: number | null;
+  redirectUrl?: string | null;
+  context?: string | null;
+  country?: string | null;
 };
 
 /** Answers the secret of the link, which is its only name; the table keeps a digest. */
 export async function createConnectSession(tx: Writer, session: NewConnectSession, now: number): Promise<string> {
+  const { itemId = null, bankId = null, redirectUrl = null, context = null, country = null } = session;
   const token = randomUUID();
   await tx.run(sql`
     insert into connect_sessions (id, application_id, user_uuid, purpose, item_id, bank_id, redirect_url, context, country, language,
       step, link_expires_at, created_at)
-    values (${digest(token)}, ${session.applicationId}, ${session.userUuid}, ${session.purpose}, ${session.itemId}, ${session.bankId},
-      ${session.redirectUrl}, ${session.context}, ${session.country}, ${session.language}, 'list_banks', ${now + LINK_LIFETIME_MS}, ${now})`);
+    values (${digest(token)}, ${session.applicationId}, ${session.userUuid}, ${session.purpose}, ${itemId}, ${bankId},
+      ${redirectUrl}, ${context}, ${country}, ${session.language}, 'list_banks', ${now + LINK_LIFETIME_MS}, ${now})`);
   return token;
 }
 

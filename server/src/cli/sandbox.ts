@@ -68,17 +68,7 @@ export async function connectPath({ storage, clock }: Services, applicationId: s
   const made = await storage.transaction((tx) => createUser(tx, { applicationId, identity: { kind: 'external', ...name } }, now));
   const user = made ?? (await findUser(storage, applicationId, name));
   if (!user) throw new Error('the first user is neither new nor there');
-  const session = {
-    applicationId,
-    userUuid: user.uuid,
-    purpose: 'add',
-    itemId: null,
-    bankId: null,
-    redirectUrl: null,
-    context: null,
-    country: null,
-    language: 'en',
-  } as const;
+  const session = { applicationId, userUuid: user.uuid, purpose: 'add', language: 'en' } as const;
   return `/connect/session/${await storage.transaction((tx) => createConnectSession(tx, session, now))}`;
 }
 

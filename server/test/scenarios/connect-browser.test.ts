@@ -61,18 +61,7 @@ after(async () => {
 
 async function link(session: Partial<NewConnectSession> = {}): Promise<string> {
   const { storage, clock } = running.services;
-  const whole: NewConnectSession = {
-    applicationId,
-    userUuid: USER,
-    purpose: 'add',
-    itemId: null,
-    bankId: null,
-    redirectUrl: null,
-    context: 'a context',
-    country: null,
-    language: 'en',
-    ...session,
-  };
+  const whole: NewConnectSession = { applicationId, userUuid: USER, purpose: 'add', language: 'en', context: 'a context', ...session };
   return `${running.localUrl}/connect/session/${await storage.transaction((tx) => createConnectSession(tx, whole, clock.now()))}`;
 }
 

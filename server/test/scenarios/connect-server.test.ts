@@ -43,21 +43,7 @@ async function server(engine: Engine, t: TestContext): Promise<{ running: Runnin
     const now = clock.now();
     const { id } = await createApplication(tx, { name: 'Exemple', environment: 'sandbox', redirectUrl: null }, now);
     await tx.run(sql`insert into users (uuid, application_id, created_at) values (${USER}, ${id}, ${now})`);
-    return createConnectSession(
-      tx,
-      {
-        applicationId: id,
-        userUuid: USER,
-        purpose: 'add',
-        itemId: null,
-        bankId: null,
-        redirectUrl: null,
-        context: null,
-        country: null,
-        language: 'en',
-      },
-      now,
-    );
+    return createConnectSession(tx, { applicationId: id, userUuid: USER, purpose: 'add', language: 'en' }, now);
   });
   return { running, folder, link: `/connect/session/${token}` };
 }

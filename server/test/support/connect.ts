@@ -42,18 +42,7 @@ export async function createConnectWorld(
   const connect: ConnectWorld = {
     ...world,
     async link(session = {}) {
-      const whole: NewConnectSession = {
-        applicationId: APPLICATION,
-        userUuid: USER,
-        purpose: 'add',
-        itemId: null,
-        bankId: null,
-        redirectUrl: null,
-        context: null,
-        country: null,
-        language: 'en',
-        ...session,
-      };
+      const whole: NewConnectSession = { applicationId: APPLICATION, userUuid: USER, purpose: 'add', language: 'en', ...session };
       return `/connect/session/${await storage.transaction((tx) => createConnectSession(tx, whole, world.clock.now()))}`;
     },
     visitor: (language = 'en') => createVisitor(async (request) => mounted.fetch(request), BASE, language),
