@@ -1,29 +1,15 @@
 /** What the server says of its work: one wide line, one span and some counts for each attempt and each refresh. */
-import { HOUR_MS, MINUTE_MS } from './base/clock.ts';
-import { startLoop } from './base/loop.ts';
 import { sameText } from './base/random.ts';
 import { type Config, VERSION } from './config.ts';
-import { auditByTurns, type Turn } from './delivery/audit/audit.ts';
-import { CLASSES } from './delivery/audit/classes.ts';
-import { createFindings, type Findings } from './delivery/audit/findings.ts';
+import { startAuditRounds } from './delivery/audit/rounds.ts';
 import type { Delivery } from './delivery/delivery.ts';
+import { readGauges } from './delivery/gauges.ts';
 import type { AttemptReport } from './delivery/reports.ts';
+import { countOpenRefreshes } from './items/refreshes.ts';
 import type { RefreshReport } from './refresh/run.ts';
 import type { Services } from './services.ts';
-import { sql } from './storage/sql.ts';
 import { createMetrics, type Metrics, type Standing } from './telemetry/metrics.ts';
 import { noTraces, startTraces, type Traces } from './telemetry/traces.ts';
-
-/** An hour is audited when what was committed at its end has had time to be delivered. */
-const AUDIT_AFTER_MS = 10 * MINUTE_MS;
-/** Between two pages of the audit of an hour (200 events, some 3 ms of the main thread on SQLite): a million events take two minutes. */
-const HOUR_AUDIT_PAUSE_MS = 20;
-/** The same for the audit of the whole log, which has no haste: a day of a million events an hour takes less than two hours of it. */
-const LOG_AUDIT_PAUSE_MS = 50;
-/** Between two audits of the whole log. */
-const LOG_AUDIT_EVERY_MS = HOUR_MS;
-/** Of each kind: counting on would hold SQLite's thread for as long as it takes to read a table of millions. */
-const PARKED_COUNTED_MAX = 100_000;
 
 export type Observation = {
   onAttempt(report: AttemptReport): void;
@@ -35,27 +21,10 @@ export type Observation = {
 
 /** `delivery` answers what runs; null before it does. */
 export async function startObservation(config: Config, services: Services, delivery: () => Delivery | null): Promise<Observation> {
-  const { log } = services;
+  const { storage, clock, log } = services;
   const traces = config.otlpEndpoint === null ? noTraces : await startTraces(config.otlpEndpoint, VERSION);
-  const metrics = createMetrics(() => standingOf(services, delivery()));
-  let stopped = false;
-  const turnAfter =
-    (pauseMs: number): Turn =>
-    async () => {
-      await new Promise((resolve) => setTimeout(resolve, pauseMs));
-      return !stopped;
-    };
-  const loop = (step: () => Promise<number>) =>
-    startLoop({
-      onError: (error) => log.error({ error }, 'audit'),
-      errorPauseMs: AUDIT_AFTER_MS,
-      step: async () => ({ pauseMs: await step() }),
-    });
-  const findings = createFindings(services.storage);
-  const audits = [
-    loop(() => auditWhenDue(services, metrics, turnAfter(HOUR_AUDIT_PAUSE_MS))),
-    loop(() => auditAll(services, metrics, findings, turnAfter(LOG_AUDIT_PAUSE_MS))),
-  ];
+  const metrics = createMetrics(() => readStanding(services, delivery()));
+  const audits = startAuditRounds({ storage, clock, log, metrics });
   return {
     onAttempt(report) {
       observeAttempt(report, services, metrics, traces);
@@ -86,8 +55,7 @@ export async function startObservation(config: Config, services: Services, deliv
       return { status: 200, ...(await metrics.expose()) };
     },
     async stop() {
-      stopped = true;
-      await Promise.all(audits.map((one) => one.stop()));
+      await audits.stop();
       await traces.stop();
     },
   };
@@ -140,60 +108,16 @@ function observeAttempt(report: AttemptReport, { log }: Services, metrics: Metri
   });
 }
 
-async function standingOf({ storage }: Services, delivery: Delivery | null): Promise<Standing> {
-  const [lag, parked, open] = await Promise.all([
-    storage.all<{ endpoint_id: string; behind: number }>(
-      sql`select p.endpoint_id, sum(h.head - p.settled) as behind from endpoint_positions p join lane_heads h on h.lane = p.lane group by p.endpoint_id`,
-    ),
-    storage.all<{ state: string; deliveries: number }>(
-      sql`select state, count(*) as deliveries
-          from (select state from parked where state <> 'dead' limit ${PARKED_COUNTED_MAX}) as open group by state
-          union all
-          select 'dead' as state, count(*) as deliveries
-          from (select 1 as one from parked where state = 'dead' limit ${PARKED_COUNTED_MAX}) as dead having count(*) > 0`,
-    ),
-    storage.first<{ refreshes: number }>(sql`select count(*) as refreshes from refreshes where finished_at is null`),
-  ]);
+async function readStanding({ storage }: Services, delivery: Delivery | null): Promise<Standing> {
+  const [gauges, refreshesOpen] = await Promise.all([readGauges(storage), countOpenRefreshes(storage)]);
   const stats = delivery?.stats();
   return {
+    ...gauges,
     lanes: stats?.lanes ?? 0,
     queued: stats?.queued ?? 0,
     underWay: stats?.underWay ?? 0,
     unflushed: stats?.unflushed ?? 0,
-    lag: new Map(lag.map(({ endpoint_id, behind }) => [endpoint_id, Number(behind)])),
-    parked: new Map(parked.map(({ state, deliveries }) => [state, deliveries])),
-    refreshesOpen: open?.refreshes ?? 0,
+    refreshesOpen,
     statements: storage.counts.statements,
   };
-}
-
-/** Audits the last whole hour, and answers how long to wait for the next. */
-async function auditWhenDue({ storage, clock, log }: Services, metrics: Metrics, turn: Turn): Promise<number> {
-  const now = clock.now();
-  const hour = Math.floor((now - AUDIT_AFTER_MS) / HOUR_MS);
-  const from = (hour - 1) * HOUR_MS;
-  const found = await auditByTurns(storage, { from, until: from + HOUR_MS }, turn);
-  if (!found) return 0;
-  const { hours, faults, faultCount, balanced } = found;
-  metrics.audit(
-    hours.map((row) => ({
-      endpointId: row.endpointId,
-      matched: row.matched,
-      classes: Object.fromEntries(CLASSES.map((name) => [name, row[name]])),
-    })),
-    faultCount,
-  );
-  if (!balanced) log.error({ faults: faults.slice(0, 5), count: faultCount }, 'the audit does not balance: npx pontage audit says more');
-  return Math.max(0, (hour + 1) * HOUR_MS + AUDIT_AFTER_MS - clock.now());
-}
-
-/** Audits every hour that is kept, however old, and answers how long to wait before all of them are looked at again. */
-async function auditAll({ clock, log }: Services, metrics: Metrics, findings: Findings, turn: Turn): Promise<number> {
-  const begunAt = clock.now();
-  const whole = await findings.look(turn, () => metrics.auditFound(findings.byEndpoint));
-  if (!whole) return 0;
-  metrics.auditedAll(begunAt);
-  for (const [webhook, { unbalancedHours, faults }] of findings.byEndpoint)
-    if (faults > 0) log.error({ webhook, hours: unbalancedHours, count: faults }, 'the audit of the log does not balance');
-  return LOG_AUDIT_EVERY_MS;
 }

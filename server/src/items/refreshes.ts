@@ -371,3 +371,8 @@ export async function nextWorkAt(reader: Reader): Promise<number | null> {
   const row = await reader.first<{ at: number | null }>(nextWork);
   return row?.at ?? null;
 }
+
+export async function countOpenRefreshes(reader: Reader): Promise<number> {
+  const row = await reader.first<{ refreshes: number }>(sql`select count(*) as refreshes from refreshes where finished_at is null`);
+  return row?.refreshes ?? 0;
+}
