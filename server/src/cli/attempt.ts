@@ -4,6 +4,7 @@ import { OperatorError } from '../config.ts';
 import { type AttemptFilter, listAttempts, listedEndpoints } from '../delivery/attempts/list.ts';
 import type { Attempt, Parked } from '../delivery/attempts/read.ts';
 import { eventId } from '../events/log.ts';
+import { showAttempt } from '../http/api/attempts.ts';
 import { describe, pickApplication, print, withServices } from './command.ts';
 
 const LIST_DEFAULT = 20;
@@ -53,11 +54,7 @@ export function addAttemptCommands(program: Command): void {
           page = await listAttempts(storage, { ...wanted, after: page.next, limit: limit - attempts.length });
           attempts.push(...page.attempts);
         }
-        print(
-          options,
-          attempts.map(shownAttempt),
-          attempts.length === 0 ? ['There are no such attempts.'] : attempts.flatMap(attemptLines),
-        );
+        print(options, attempts.map(showAttempt), attempts.length === 0 ? ['There are no such attempts.'] : attempts.flatMap(attemptLines));
       }),
     );
 }
@@ -91,29 +88,6 @@ export function moment(option: string, text: string | undefined, now: number): n
   if (Number.isNaN(at))
     throw new OperatorError(`${option} must be a date and time (2026-07-26T09:00:00Z) or how long ago (30m, 2h, 1d).`, 2);
   return at;
-}
-
-export function shownAttempt(attempt: Attempt): object {
-  return {
-    event_id: eventId(attempt.lane, attempt.seq),
-    type: attempt.type,
-    item_id: attempt.itemId,
-    webhook_id: attempt.endpointId,
-    source: attempt.source,
-    replay_id: attempt.replayId === '' ? null : attempt.replayId,
-    n: attempt.n,
-    at: isoTimestamp(attempt.at),
-    delivered: attempt.delivered,
-    status: attempt.status,
-    duration_ms: attempt.durationMs,
-    dns_ms: attempt.dnsMs,
-    connect_ms: attempt.connectMs,
-    tls_ms: attempt.tlsMs,
-    first_byte_ms: attempt.firstByteMs,
-    failure: attempt.failure,
-    message: attempt.message,
-    answer: attempt.snippet,
-  };
 }
 
 /** One line for what happened, and one below it where something should be done. */

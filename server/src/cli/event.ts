@@ -1,10 +1,12 @@
 import type { Command } from 'commander';
 import { isoTimestamp } from '../base/clock.ts';
 import { OperatorError } from '../config.ts';
-import { attemptsOfEvent, type Parked, parkedOfEvent } from '../delivery/attempts/read.ts';
+import { attemptsOfEvent, parkedOfEvent } from '../delivery/attempts/read.ts';
 import { renderBody } from '../events/catalogue.ts';
 import { type LoggedEvent, parseEventId, readEvents, recentEvents } from '../events/log.ts';
-import { attemptLines, parkedLine, shownAttempt } from './attempt.ts';
+import { showAttempt } from '../http/api/attempts.ts';
+import { showEvent, showParked } from '../http/api/events.ts';
+import { attemptLines, parkedLine } from './attempt.ts';
 import { describe, pickApplication, print, table, withServices } from './command.ts';
 import { begin } from './replay.ts';
 
@@ -47,7 +49,7 @@ export function addEventCommands(program: Command): void {
         if (!place || !found) throw new OperatorError(`There is no event ${id}: see npx pontage event list`);
         const attempts = await attemptsOfEvent(storage, found);
         const waiting = await parkedOfEvent(storage, found);
-        print(options, { ...shown(found), attempts: attempts.map(shownAttempt), waiting: waiting.map(shownParked) }, [
+        print(options, { ...shown(found), attempts: attempts.map(showAttempt), waiting: waiting.map(showParked) }, [
           `${found.id}  ${found.type}  committed ${isoTimestamp(found.committedAt)}`,
           renderBody(found),
           ...attempts.flatMap(attemptLines).map((line) => `  ${line}`),
@@ -70,24 +72,5 @@ export function addEventCommands(program: Command): void {
     );
 }
 
-function shown(event: LoggedEvent): object {
-  return {
-    id: event.id,
-    type: event.type,
-    committed_at: isoTimestamp(event.committedAt),
-    user_uuid: event.userUuid,
-    item_id: event.itemId,
-    account_id: event.accountId,
-    body: renderBody(event),
-  };
-}
-
-function shownParked({ endpointId, replayId, state, attempts, dueAt }: Parked): object {
-  return {
-    webhook_id: endpointId,
-    replay_id: replayId === '' ? null : replayId,
-    state,
-    attempts,
-    due_at: dueAt === null ? null : isoTimestamp(dueAt),
-  };
-}
+/** The body as an object, as it stands in the answers of the API. */
+const shown = (event: LoggedEvent) => JSON.parse(showEvent(event)) as object;

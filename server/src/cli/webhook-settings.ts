@@ -124,26 +124,6 @@ function readText(file: string): string {
   }
 }
 
-/** For `--json`: null where the server's default holds. */
-export function settingsJson(endpoint: Endpoint): object {
-  const { encryption, clientCertificate } = endpoint;
-  return {
-    ordering: endpoint.ordering,
-    concurrency_max: endpoint.concurrencyMax,
-    rate_per_s: endpoint.ratePerS,
-    deadline_ms: endpoint.deadlineMs,
-    retry_delays_ms: endpoint.retryDelaysMs,
-    silent_after_ms: endpoint.silentAfterMs,
-    custom_header_names: endpoint.customHeaderNames,
-    client_certificate: clientCertificate && {
-      subject: clientCertificate.subject,
-      expires_at: isoTimestamp(clientCertificate.expiresAt),
-      fingerprint: clientCertificate.fingerprint,
-    },
-    encryption: encryption && { alg: encryption.alg, enc: encryption.enc, kty: encryption.key.kty, kid: encryption.key.kid ?? null },
-  };
-}
-
 /** For people: one line for each setting. */
 export function settingsLines(endpoint: Endpoint): string[] {
   const { encryption, clientCertificate, retryDelaysMs } = endpoint;

@@ -17,11 +17,11 @@ import { enableEndpoint } from '../endpoints/resume.ts';
 import { ROTATION_OVERLAP_MS, ROTATION_OVERLAP_MS_MAX } from '../endpoints/secrets.ts';
 import { appendTestEvent } from '../events/append.ts';
 import { EVENT_TYPES, OPERATIONAL_TYPES } from '../events/catalogue.ts';
-import { showCondition } from '../http/api/webhook-condition.ts';
+import { showWebhook } from '../http/api/show-webhook.ts';
 import type { Services } from '../services.ts';
 import { describe, pickApplication, print, table, withServices } from './command.ts';
 import { conditionLines } from './webhook-condition.ts';
-import { addSettingOptions, readSettings, type SettingOptions, settingsJson, settingsLines } from './webhook-settings.ts';
+import { addSettingOptions, readSettings, type SettingOptions, settingsLines } from './webhook-settings.ts';
 
 type Json = { json?: boolean };
 type UpdateOptions = SettingOptions & {
@@ -225,20 +225,7 @@ function conditionOf({ storage, clock }: Services, endpoint: Endpoint): Promise<
 
 async function shown(services: Services, endpoint: Endpoint, known?: Condition): Promise<object> {
   const application = await findApplication(services.storage, endpoint.applicationId);
-  return {
-    id: endpoint.id,
-    client_id: application?.clientId ?? null,
-    name: endpoint.name,
-    url: endpoint.url,
-    events: endpoint.events,
-    enabled: endpoint.enabled,
-    disabled_reason: endpoint.disabledReason,
-    disabled_at: endpoint.disabledAt === null ? null : isoTimestamp(endpoint.disabledAt),
-    ...settingsJson(endpoint),
-    ...showCondition(known ?? (await conditionOf(services, endpoint))),
-    created_at: isoTimestamp(endpoint.createdAt),
-    updated_at: isoTimestamp(endpoint.updatedAt),
-  };
+  return { client_id: application?.clientId ?? null, ...showWebhook(endpoint, known ?? (await conditionOf(services, endpoint))) };
 }
 
 function stateOf({ enabled, disabledReason }: Endpoint): string {

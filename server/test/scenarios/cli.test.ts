@@ -319,9 +319,11 @@ test('commands beside a running server take effect, and a webhook arrives signed
       environment,
     );
     assert.match(list.stdout, new RegExp(`^\\S+Z  ${eventId}  TEST_EVENT  to ${id}  test 1  200  delivered  \\d+ ms.*\n$`));
-    const fares = JSON.parse((await run(['webhook', 'show', id, '--json'], environment)).stdout) as { health: object; backlog: object };
-    const asked = (await (await fetch(`${running.ready.url}/api/v1/webhooks/${id}`, { headers })).json()) as typeof fares;
-    assert.deepEqual([fares.health, fares.backlog], [asked.health, asked.backlog]);
+    assert.deepEqual(await json(['attempt', 'list', '--app', app.client_id ?? '', '--webhook', id], environment), attempts);
+    const asked = async (path: string) => (await (await fetch(`${running.ready.url}/api/v1/${path}`, { headers })).json()) as object;
+    assert.deepEqual(await json(['event', 'show', eventId ?? ''], environment), await asked(`events/${eventId}`));
+    const shownByApi = await asked(`webhooks/${id}`);
+    assert.deepEqual(await json(['webhook', 'show', id], environment), { client_id: app.client_id, ...shownByApi });
     assert.match((await run(['webhook', 'show', id], environment)).stdout, /Circuit +closed\n +Last success +\S+Z\n/);
     assert.match((await run(['event', 'show', eventId ?? ''], environment)).stdout, /test 1 {2}200 {2}delivered/);
 

@@ -29,7 +29,7 @@ export function showEvent(event: LoggedEvent): string {
   return `${named.slice(0, -1)},"body":${renderBody(event)}}`;
 }
 
-function showParked(parked: Parked): object {
+export function showParked(parked: Parked): object {
   return {
     webhook_id: parked.endpointId,
     replay_id: parked.replayId === '' ? null : parked.replayId,

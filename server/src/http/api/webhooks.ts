@@ -20,7 +20,7 @@ import { EVENT_TYPES } from '../../events/catalogue.ts';
 import { readBody } from '../edge/requests.ts';
 import { json, noContent } from '../edge/responses.ts';
 import type { Call, Route } from './calls.ts';
-import { showCondition } from './webhook-condition.ts';
+import { showWebhook } from './show-webhook.ts';
 import { readFields, webhookChange, wireName } from './webhook-fields.ts';
 
 /** A webhook of the caller's; one of another application does not exist. */
@@ -113,38 +113,8 @@ function refusalOf({ field, sentence }: Refused): Refusal {
 }
 
 async function show({ services: { storage }, realNow }: Call, endpoint: Endpoint): Promise<object> {
-  const condition = await readCondition(storage, endpoint, realNow);
-  const { encryption, clientCertificate } = endpoint;
-  return {
-    id: endpoint.id,
-    name: endpoint.name,
-    url: endpoint.url,
-    events: endpoint.events,
-    enabled: endpoint.enabled,
-    disabled_reason: endpoint.disabledReason,
-    disabled_at: timeOrNull(endpoint.disabledAt),
-    settings: {
-      ordering: endpoint.ordering,
-      concurrency_max: endpoint.concurrencyMax,
-      rate_per_s: endpoint.ratePerS,
-      deadline_ms: endpoint.deadlineMs,
-      retry_delays_ms: endpoint.retryDelaysMs,
-      silent_after_ms: endpoint.silentAfterMs,
-      custom_header_names: endpoint.customHeaderNames,
-      client_certificate: clientCertificate && {
-        subject: clientCertificate.subject,
-        expires_at: isoTimestamp(clientCertificate.expiresAt),
-        fingerprint: clientCertificate.fingerprint,
-      },
-      encryption: encryption && { alg: encryption.alg, enc: encryption.enc, kid: encryption.key.kid ?? null },
-    },
-    ...showCondition(condition),
-    created_at: isoTimestamp(endpoint.createdAt),
-    updated_at: isoTimestamp(endpoint.updatedAt),
-  };
+  return showWebhook(endpoint, await readCondition(storage, endpoint, realNow));
 }
-
-const timeOrNull = (ms: number | null) => (ms === null ? null : isoTimestamp(ms));
 
 export const webhookRoutes: readonly Route[] = [
   { method: 'GET', path: '/api/v1/webhooks', answer: list },
