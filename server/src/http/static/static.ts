@@ -5,6 +5,7 @@ import { type Context, Hono } from 'hono';
 
 /** Paths below `/static/`. */
 export const ASSET_PATHS = [
+  'base.css',
   'connect.css',
   'dashboard.css',
   'dashboard.js',

@@ -48,6 +48,7 @@ export function layout(props: LayoutProps): Markup {
 <meta name="referrer" content="no-referrer">
 ${props.refreshSeconds != null && markup`<meta http-equiv="refresh" content="${props.refreshSeconds}">`}
 <link rel="icon" href="/static/favicon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/static/base.css">
 <link rel="stylesheet" href="/static/connect.css">
 </head>
 <body>
