@@ -19,11 +19,10 @@ export type Condition = {
 };
 
 export async function readCondition(reader: Reader, endpoint: { id: string; applicationId: string }, now: number): Promise<Condition> {
-  const [{ health }, backlog, succeededAt] = await Promise.all([
-    readHealth(reader, endpoint.id),
-    readBacklog(reader, endpoint),
-    readLastSuccess(reader, endpoint.id),
-  ]);
+  // One by one: SQLite would answer them all in the same turn of the event loop.
+  const { health } = await readHealth(reader, endpoint.id);
+  const backlog = await readBacklog(reader, endpoint);
+  const succeededAt = await readLastSuccess(reader, endpoint.id);
   const { circuit, pause, lastSuccessAt, lastFailureAt } = health;
   const run = circuit.state === 'closed' ? circuit.failing : circuit;
   return {

@@ -3,13 +3,14 @@ import { test } from 'node:test';
 import { eachEngine } from '../../../test/support/engines.ts';
 import { explaining, measuring } from '../../../test/support/explain.ts';
 import { fillLog, RARE_ITEM, RARE_STATUS, RARE_TYPE } from '../../../test/support/filled-log.ts';
+import { COUNTED_MAX, countBehind } from '../../delivery/attempts/backlog.ts';
 import { readCondition } from '../../delivery/attempts/condition.ts';
 import { READS_MAX, SPAN } from '../../delivery/attempts/item.ts';
 import { type AttemptFilter, listAttempts } from '../../delivery/attempts/list.ts';
 import type { AttemptKey } from '../../delivery/attempts/order.ts';
 import { attemptsOfEvent, parkedOfEvent } from '../../delivery/attempts/read.ts';
 import { eventId, laneOf, parseEventId } from '../../events/log.ts';
-import { sql } from '../../storage/sql.ts';
+import { render, type Sql, sql } from '../../storage/sql.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { type Attempted, addAttempts, addEndpoint, addEvents, openHouse, refused, START, stories, type Tenant } from './harness.ts';
 
@@ -240,5 +241,52 @@ eachEngine('the attempt log', (open) => {
     const condition = await readCondition(reader, { id: endpointId, applicationId: app.id }, START);
     assert.equal(condition.lastSuccessAt, START + 17_000);
     reader.assertNoFullScan(['attempts', 'parked', 'endpoint_positions', 'events']);
+  });
+
+  test('however far an endpoint is behind, one count of it reads no more than it says, and none shares its turn', async (t) => {
+    const storage: Storage = await open(t);
+    const house = openHouse(storage);
+    const app = await house.application();
+    const webhooks = [await addEndpoint(storage, app), await addEndpoint(storage, app)];
+    const ofEachLane = 200;
+    await storage.transaction(async (tx) => {
+      await tx.run(
+        sql`insert into events (segment, lane, seq, application_id, type, content, timestamp, committed_at)
+            with recursive lanes (lane) as (select 0 union all select lane + 1 from lanes where lane < 63),
+              seqs (seq) as (select 1 union all select seq + 1 from seqs where seq < ${ofEachLane})
+            select 1, lane, seq, ${app.id}, 'item.created', '{}', 1, 1 from lanes, seqs`,
+      );
+      for (const id of webhooks)
+        for (let lane = 0; lane < 64; lane += 1)
+          await tx.run(sql`insert into endpoint_positions (endpoint_id, lane, settled, since) values (${id}, ${lane}, 0, ${START})`);
+    });
+    if (storage.engine === 'postgres') await storage.transaction((tx) => tx.run(sql`analyze events`));
+    const reader = measuring(storage);
+    assert.equal((await countBehind(reader, { id: webhooks[0]!, applicationId: app.id })).behind, COUNTED_MAX);
+    reader.assertBounded(['events'], COUNTED_MAX + 64);
+
+    let turn = 0;
+    let immediate = setImmediate(function next() {
+      turn += 1;
+      immediate = setImmediate(next);
+    });
+    t.after(() => clearImmediate(immediate));
+    const turns: number[] = [];
+    const noting: Storage = Object.create(storage, {
+      first: {
+        value: (query: Sql) => {
+          if (render(query, '?').includes('count(*)')) turns.push(turn);
+          return storage.first(query);
+        },
+      },
+    });
+    const response = await openHouse(noting).fetch('/api/v1/webhooks', { headers: app.headers });
+    const { webhooks: shown } = (await response.json()) as { webhooks: { backlog: { events_behind: number } }[] };
+    assert.deepEqual(
+      shown.map(({ backlog }) => backlog.events_behind),
+      [COUNTED_MAX, COUNTED_MAX],
+    );
+    assert.ok(turns.length >= 8, String(turns.length));
+    assert.equal(new Set(turns).size, turns.length, 'two counts in one turn of the event loop');
   });
 });

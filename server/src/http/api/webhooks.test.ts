@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { makeAuthority } from '../../../test/support/certificate-authority.ts';
-import { parseEventId, readEvents } from '../../events/log.ts';
+import { laneOf, parseEventId, readEvents } from '../../events/log.ts';
 import { sql } from '../../storage/sql.ts';
 import { addAttempts, addEvents, refused, START, stories, type Tenant } from './harness.ts';
 
@@ -189,6 +189,12 @@ stories('webhooks over the management API', (story) => {
     });
     const { backlog } = await app.read<Webhook>(`/api/v1/webhooks/${id}`);
     assert.deepEqual(backlog, { events_behind: 2, behind_since: new Date(START - 63).toISOString(), retry: 0, waiting: 1, dead: 1 });
+    await house.storage.transaction((tx) => tx.run(sql`update endpoint_positions set ahead = '[[3,3]]' where lane = ${laneOf('item:1')}`));
+    assert.equal(
+      (await app.read<Webhook>(`/api/v1/webhooks/${id}`)).backlog.events_behind,
+      1,
+      'without what came through past one that hangs',
+    );
   });
 
   story("another application's webhook does not exist, on every route", async (house) => {
