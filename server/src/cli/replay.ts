@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
 import { isoTimestamp } from '../base/clock.ts';
 import { OperatorError } from '../config.ts';
+import { type Progress, progressOf, progressOfAll } from '../delivery/replay/progress.ts';
 import {
   createReplay,
   findReplay,
   listReplays,
   moveReplay,
-  progressOf,
   REPLAY_RATE_PER_S_DEFAULT,
   REPLAY_RATE_PER_S_MAX,
   REPLAY_RATE_PER_S_MIN,
@@ -61,24 +61,16 @@ export function addReplayCommands(program: Command): void {
       withServices(async ({ storage }) => {
         const { id: applicationId } = await pickApplication(storage, options.app);
         const replays = await listReplays(storage, { applicationId, after: null, limit: LISTED_MAX });
-        const rows = await Promise.all(
-          replays.map(async (row) => {
-            const { delivered, failed } = await progressOf(storage, row);
-            return [
-              row.id,
-              row.state,
-              row.endpointId,
-              row.filter.kind,
-              `${delivered}/${totalOf(row)}`,
-              String(failed),
-              isoTimestamp(row.createdAt),
-            ];
-          }),
-        );
+        const progress = await progressOfAll(storage, replays);
+        const rows = replays.map((row) => {
+          const { delivered, failed } = progress.get(row.id)!;
+          const count = `${delivered}/${totalOf(row)}`;
+          return [row.id, row.state, row.endpointId, row.filter.kind, count, String(failed), isoTimestamp(row.createdAt)];
+        });
         const titles = ['ID', 'STATE', 'WEBHOOK', 'KIND', 'DELIVERED', 'FAILED', 'CREATED'];
         print(
           options,
-          await Promise.all(replays.map((row) => shown(storage, row))),
+          replays.map((row) => shown(row, progress.get(row.id)!)),
           rows.length === 0 ? ['There are no replays.'] : table(titles, rows),
         );
       }),
@@ -87,7 +79,8 @@ export function addReplayCommands(program: Command): void {
   describe(replay, 'show <id>', 'show how far a replay is', 'replay show rpl_...').action((id: string, options: Json) =>
     withServices(async ({ storage }) => {
       const found = await existing(storage, id);
-      print(options, await shown(storage, found), await lines(storage, found));
+      const progress = await progressOf(storage, found);
+      print(options, shown(found, progress), lines(found, progress));
     }),
   );
 
@@ -125,7 +118,7 @@ export async function begin(
   if (total === 0 && filter.kind === 'one') throw new OperatorError('This event cannot be sent to this webhook.');
   const made = await createReplay(storage, { ...asked, ratePerS, total, atLeast }, ranges, clock.now());
   if (!made) throw new OperatorError(`An application runs at most ${REPLAYS_RUNNING_MAX} replays at once: cancel one first.`);
-  print(options, await shown(storage, made), [
+  print(options, shown(made, await progressOf(storage, made)), [
     total === 0
       ? `Replay ${made.id} has nothing to send.`
       : `Replay ${made.id} sends ${eventsOf(made)} to ${webhookId}, if a server is running. How far it is: npx pontage replay show ${made.id}`,
@@ -165,7 +158,7 @@ async function existing(storage: Services['storage'], id: string): Promise<Repla
   return replay;
 }
 
-async function shown(storage: Services['storage'], replay: Replay): Promise<object> {
+function shown(replay: Replay, progress: Progress): object {
   return {
     id: replay.id,
     webhook_id: replay.endpointId,
@@ -174,7 +167,7 @@ async function shown(storage: Services['storage'], replay: Replay): Promise<obje
     rate_per_s: replay.ratePerS,
     total: replay.total,
     at_least: replay.atLeast,
-    progress: await progressOf(storage, replay),
+    progress,
     created_at: isoTimestamp(replay.createdAt),
     finished_at: replay.finishedAt === null ? null : isoTimestamp(replay.finishedAt),
   };
@@ -185,8 +178,7 @@ const totalOf = ({ total, atLeast }: Pick<Replay, 'total' | 'atLeast'>) => (tota
 
 const eventsOf = (counted: Pick<Replay, 'total' | 'atLeast'>) => (counted.total === 1 ? '1 event' : `${totalOf(counted)} events`);
 
-async function lines(storage: Services['storage'], replay: Replay): Promise<string[]> {
-  const { sent, delivered, failed, retrying } = await progressOf(storage, replay);
+function lines(replay: Replay, { sent, delivered, failed, retrying }: Progress): string[] {
   return [
     `Replay ${replay.id} to ${replay.endpointId} is ${replay.state}: ${sent} of ${totalOf(replay)} sent, at most ${replay.ratePerS} per second`,
     `  ${delivered} delivered, ${failed} given up, ${retrying} waiting for another attempt`,

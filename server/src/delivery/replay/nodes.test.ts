@@ -9,7 +9,8 @@ import { sql } from '../../storage/sql.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { DeliveryOptions } from '../delivery.ts';
 import { createWorld, type Running, startReceiver, type World } from '../testing.ts';
-import { createReplay, findReplay, moveReplay, progressOf, type Replay, type ReplayFilter } from './replays.ts';
+import { progressOf } from './progress.ts';
+import { createReplay, findReplay, moveReplay, type Replay, type ReplayFilter } from './replays.ts';
 import { countSelected } from './selection.ts';
 
 const EVERYTHING: ReplayFilter = { kind: 'range', since: null, until: null, types: null, itemIds: null, outcome: null };

@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eachEngine } from '../../../test/support/engines.ts';
-import { explaining } from '../../../test/support/explain.ts';
+import { explaining, measuring } from '../../../test/support/explain.ts';
 import { deleteEndpoint, updateEndpoint } from '../../endpoints/endpoints.ts';
 import { sql } from '../../storage/sql.ts';
 import { audit } from '../audit/audit.ts';
 import { createWorld, POLICY, type Running, startReceiver, type World } from '../testing.ts';
+import { progressOf, progressOfAll } from './progress.ts';
 import {
   createReplay,
   findReplay,
   findReplayByKey,
   listReplays,
   moveReplay,
-  progressOf,
   type Replay,
   type ReplayFilter,
   readWork,
@@ -305,5 +305,41 @@ eachEngine('replays', (open, engine) => {
     await listReplays(reader, { applicationId: made.applicationId, after: { createdAt: 5, id: 'rpl' }, limit: 10 });
     assert.ok(reader.statements >= 15, engine);
     reader.assertNoFullScan(['attempts', 'parked', 'events', 'replays', 'replay_positions'], ['replays_running']);
+  });
+
+  test('a list of replays reads what waits of them, however much else waits for their endpoint', async (t) => {
+    const storage = await open(t);
+    const { applicationId } = await createWorld(storage, t);
+    const replays = Array.from({ length: 45 }, (_, index) => ({ id: `rpl_${index}`, state: index < 40 ? 'running' : 'done' }) as const);
+    await storage.transaction(async (tx) => {
+      await tx.run(
+        sql`insert into parked (endpoint_id, lane, seq, type, state, attempts, sent, due_at, parked_at)
+            with recursive seqs (seq) as (select 1 union all select seq + 1 from seqs where seq < 3000)
+            select 'wh_1', 1, seq, 'item.created', 'retry', 1, 1, 1, 1 from seqs`,
+      );
+      for (const { id, state } of replays) {
+        await tx.run(
+          sql`insert into replays (id, application_id, endpoint_id, kind, filter, state, total, created_at)
+              values (${id}, ${applicationId}, 'wh_1', 'dead', '{"kind":"dead"}', ${state}, 5, 1)`,
+        );
+        for (const lane of [1, 2])
+          await tx.run(
+            sql`insert into replay_positions (replay_id, lane, position, through_seq, sent, delivered, failed)
+                values (${id}, ${lane}, 3, 9, 3, 2, 1)`,
+          );
+      }
+      await tx.insertMany(
+        'parked',
+        ['endpoint_id', 'lane', 'seq', 'replay_id', 'type', 'state', 'attempts', 'sent', 'due_at', 'parked_at'],
+        [2, 3].map((seq) => ['wh_1', 1, seq, 'rpl_7', 'item.created', seq === 2 ? 'retry' : 'dead', 1, 1, 1, 1]),
+      );
+    });
+    if (engine === 'postgres') await storage.transaction((tx) => tx.run(sql`analyze parked, replay_positions`));
+    const reader = measuring(storage);
+    const progress = await progressOfAll(reader, replays);
+    assert.deepEqual(progress.get('rpl_7'), { sent: 6, delivered: 4, failed: 2, retrying: 1 });
+    assert.deepEqual(progress.get('rpl_44'), { sent: 6, delivered: 4, failed: 2, retrying: 0 });
+    assert.equal(reader.statements, 5, 'by twenties, and nothing waits of the last five');
+    reader.assertBounded(['parked'], 200);
   });
 });

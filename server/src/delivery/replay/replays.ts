@@ -45,8 +45,6 @@ export type Replay = {
   createdAt: number;
   finishedAt: number | null;
 };
-/** `sent` counts events, not attempts; `failed` those that were given up again. */
-export type Progress = { sent: number; delivered: number; failed: number; retrying: number };
 /** What a replay reads of one lane: after `position`, through `through`. */
 export type LaneRange = { lane: number; position: number; through: number };
 
@@ -162,17 +160,6 @@ export async function runningReplays(reader: Reader): Promise<Replay[]> {
   return rows.map(fromRow);
 }
 
-export async function progressOf(reader: Reader, { id, endpointId }: Pick<Replay, 'id' | 'endpointId'>): Promise<Progress> {
-  const done = await reader.first<{ sent: number | null; delivered: number | null; failed: number | null }>(
-    sql`select cast(sum(sent) as bigint) as sent, cast(sum(delivered) as bigint) as delivered, cast(sum(failed) as bigint) as failed
-        from replay_positions where replay_id = ${id}`,
-  );
-  const waiting = await reader.first<{ count: number }>(
-    sql`select count(*) as count from parked where endpoint_id = ${endpointId} and state = 'retry' and replay_id = ${id}`,
-  );
-  return { sent: done?.sent ?? 0, delivered: done?.delivered ?? 0, failed: done?.failed ?? 0, retrying: waiting?.count ?? 0 };
-}
-
 const MOVES = {
   pause: { from: ['running'], to: 'paused' },
   resume: { from: ['paused'], to: 'running' },
@@ -204,12 +191,7 @@ export async function cancelOrphan(storage: Storage, replay: Replay, now: number
 }
 
 /** Of one that the caller has locked. What waits for another attempt waits no more; one that is done has sent all there was. */
-export async function endReplay(
-  tx: Writer,
-  { id, endpointId }: Pick<Replay, 'id' | 'endpointId'>,
-  state: 'cancelled' | 'done',
-  now: number,
-): Promise<void> {
+export async function endReplay(tx: Writer, { id }: Pick<Replay, 'id'>, state: 'cancelled' | 'done', now: number): Promise<void> {
   await tx.run(sql`update replays set state = ${state}, finished_at = ${now} where id = ${id}`);
   if (state === 'done')
     await tx.run(
@@ -217,20 +199,20 @@ export async function endReplay(
             total = (select coalesce(cast(sum(sent) as bigint), 0) from replay_positions where replay_id = ${id})
           where id = ${id} and total_known = 0`,
     );
-  if (state === 'cancelled')
-    await tx.run(sql`delete from parked where endpoint_id = ${endpointId} and state = 'retry' and replay_id = ${id}`);
+  if (state === 'cancelled') await tx.run(sql`delete from parked where replay_id = ${id} and state = 'retry' and replay_id <> ''`);
 }
 
 /** What this node has to do of a replay: the lanes that are not at their end, and what waits for another attempt. */
 export async function readWork(
   reader: Reader,
-  { id, endpointId }: Replay,
+  { id }: Replay,
 ): Promise<{ ranges: LaneRange[]; retries: { lane: number; seq: number; attempts: number; sent: number; dueAt: number }[] }> {
   const ranges = await reader.all<{ lane: number; position: number; through_seq: number }>(
     sql`select lane, position, through_seq from replay_positions where replay_id = ${id}`,
   );
   const retries = await reader.all<{ lane: number; seq: number; attempts: number; sent: number; due_at: number | null }>(
-    sql`select lane, seq, attempts, sent, due_at from parked where endpoint_id = ${endpointId} and state = 'retry' and replay_id = ${id} order by lane, seq`,
+    sql`select lane, seq, attempts, sent, due_at from parked
+        where replay_id = ${id} and state = 'retry' and replay_id <> '' order by lane, seq`,
   );
   return {
     ranges: ranges.map((row) => ({ lane: row.lane, position: row.position, through: row.through_seq })),

@@ -134,10 +134,10 @@ async function writeParked(tx: Writer, { replay, results, now }: ReplaySettlemen
 }
 
 /** On all nodes: the row of the replay is locked, so the last one to finish sees what the others wrote. */
-async function isDone(tx: Writer, { id, endpointId }: Replay): Promise<boolean> {
+async function isDone(tx: Writer, { id }: Replay): Promise<boolean> {
   const left = await tx.first<{ lane: number }>(
     sql`select lane from replay_positions where replay_id = ${id} and position < through_seq
-        union all select lane from parked where endpoint_id = ${endpointId} and state = 'retry' and replay_id = ${id} limit 1`,
+        union all select lane from parked where replay_id = ${id} and state = 'retry' and replay_id <> '' limit 1`,
   );
   return left === undefined;
 }

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { isoTimestamp } from '../../base/clock.ts';
 import { Refusal } from '../../base/errors.ts';
+import { type Progress, progressOf, progressOfAll } from '../../delivery/replay/progress.ts';
 import {
   createReplay,
   findReplay,
@@ -9,7 +10,6 @@ import {
   listReplays,
   type Move,
   moveReplay,
-  progressOf,
   REPLAY_RATE_PER_S_DEFAULT,
   REPLAY_RATE_PER_S_MAX,
   REPLAY_RATE_PER_S_MIN,
@@ -132,7 +132,8 @@ async function list({ c, services, application }: Call): Promise<Response> {
   const replays = await listReplays(services.storage, { applicationId: application.id, after, limit: query.limit + 1 });
   const shown = replays.slice(0, query.limit);
   const next = replays.length > query.limit ? encodeCursor(replayCursor, shown.at(-1)!) : null;
-  return json({ replays: await Promise.all(shown.map((replay) => show(services.storage, replay))), next });
+  const progress = await progressOfAll(services.storage, shown);
+  return json({ replays: shown.map((replay) => showReplay(replay, progress.get(replay.id)!)), next });
 }
 
 function move(what: Move): (call: Call) => Promise<Response> {
@@ -146,6 +147,10 @@ function move(what: Move): (call: Call) => Promise<Response> {
 }
 
 async function show(storage: Call['services']['storage'], replay: Replay): Promise<object> {
+  return showReplay(replay, await progressOf(storage, replay));
+}
+
+function showReplay(replay: Replay, progress: Progress): object {
   return {
     id: replay.id,
     webhook_id: replay.endpointId,
@@ -154,7 +159,7 @@ async function show(storage: Call['services']['storage'], replay: Replay): Promi
     rate_per_s: replay.ratePerS,
     total: replay.total,
     at_least: replay.atLeast,
-    progress: await progressOf(storage, replay),
+    progress,
     created_at: isoTimestamp(replay.createdAt),
     finished_at: replay.finishedAt === null ? null : isoTimestamp(replay.finishedAt),
   };
