@@ -29,6 +29,7 @@ export type Arrivals = {
   close(): void;
 };
 
+/** `seqs`: up to there it has nothing to come; each look that finds nothing of its application moves them on. */
 type Waiter = { applicationId: string; seqs: readonly number[]; resolve(arrived: boolean): void; reject(error: unknown): void };
 
 export function createArrivals({ reader, later = systemLater }: { reader: Reader; later?: Later }): Arrivals {
@@ -54,6 +55,7 @@ export function createArrivals({ reader, later = systemLater }: { reader: Reader
         // Whoever read the log before the last look did may have missed what that look found.
         const missed = isBehind(waiter.seqs, before ?? heads);
         if (missed || whose === 'everybody' || whose.has(waiter.applicationId)) waiter.resolve(true);
+        else waiter.seqs = heads;
       }
     } catch (error) {
       for (const waiter of looking) waiter.reject(error);

@@ -4,7 +4,7 @@ import { eachEngine, openEngine } from '../../../test/support/engines.ts';
 import { explaining } from '../../../test/support/explain.ts';
 import { appendTestEvent } from '../../events/append.ts';
 import { LOOK_EVERY_MS } from '../../events/arrivals.ts';
-import { placeOfOldest, readPage, SCAN_MAX } from '../../events/follow.ts';
+import { placeOfNow, placeOfOldest, readPage, SCAN_MAX } from '../../events/follow.ts';
 import { eventId, laneOf } from '../../events/log.ts';
 import { openNextSegment } from '../../events/segments.ts';
 import { sql } from '../../storage/sql.ts';
@@ -170,6 +170,27 @@ stories('pulling', (story) => {
     const empty = await inVain;
     assert.deepEqual([empty.events, empty.has_more], [[], false]);
     assert.equal(house.arrivals.waiting, 0);
+  });
+
+  story('events of others wake nobody, neither at the look that finds them nor at the next ones', async (house) => {
+    const app = await house.application();
+    const other = await house.application();
+    await addEvents(house.storage, app, [7]);
+    const { seqs } = await placeOfNow(house.storage);
+    let arrived: boolean | null = null;
+    const waiting = house.arrivals.wait(app.id, seqs, { timeoutMs: 60_000 }).then((answer) => {
+      arrived = answer;
+    });
+    const pass = (ms: number) => house.clock.until(new Promise<void>((resolve) => void house.clock.later(resolve, ms)), LOOK_EVERY_MS);
+    await pass(5 * LOOK_EVERY_MS);
+    await addEvents(house.storage, other, [1, 2, 3]);
+    await pass(5 * LOOK_EVERY_MS);
+    await addEvents(house.storage, other, [1, 2, 3]);
+    await pass(5 * LOOK_EVERY_MS);
+    assert.equal(arrived, null);
+    await addEvents(house.storage, app, [7]);
+    await house.clock.until(waiting, LOOK_EVERY_MS);
+    assert.equal(arrived, true);
   });
 
   story('so many may wait and no more; the end of the server lets them go', async (house) => {
