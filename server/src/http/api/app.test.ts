@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { eventId, laneOf } from '../../events/log.ts';
+import { ROUTES } from './app.ts';
 import { addEvents, openHouse, refused, START, stories } from './harness.ts';
 
 const firstOf = (itemId: number) => eventId(laneOf(`item:${itemId}`), 1);
@@ -24,6 +25,26 @@ stories('the edge of the management API', (story) => {
     assert.equal(wrong.headers.get('Allow'), 'GET');
     assert.match(wrong.headers.get('Cache-Control') ?? '', /no-store/);
     await refused(wrong, 405, 'method_not_allowed');
+  });
+
+  story('U+0000 in a path leads nowhere, and in a query is refused, on every route', async (house) => {
+    const app = await house.application();
+    let asked = 0;
+    for (const { method, path } of ROUTES.filter((route) => route.path.includes(':'))) {
+      const response = await app.send(method, path.replace(/:\w+/, 'a%00b'), method === 'GET' ? undefined : {});
+      await refused(response, 404, 'not_found');
+      asked += 1;
+    }
+    assert.ok(asked > 20, String(asked));
+    for (const query of [
+      'attempts?type=%00&item_id=7',
+      'attempts?webhook_id=a%00',
+      'attempts?after=%00',
+      'events?types=%00',
+      'changes?after=%00',
+    ])
+      await refused(await app.get(`/api/v1/${query}`), 400, 'bad_request');
+    assert.deepEqual(house.failures, []);
   });
 
   story('an application may call 2,000 times in 5 minutes, an address without credentials 60 times in one', async (house) => {

@@ -53,9 +53,18 @@ async function readText(c: Context): Promise<string> {
   }
 }
 
-/** The last of a repeated parameter counts; names outside the schema are ignored. */
-export function readQuery<T>(c: Context, schema: z.ZodType<T>): T {
-  return parse(schema, Object.fromEntries(new URL(c.req.url).searchParams));
+/** The last of a repeated parameter counts; names outside the schema are ignored, unless it is strict. */
+export function readQuery<T extends object>(c: Context, schema: z.ZodType<T>): T {
+  const query: Record<string, string> = Object.fromEntries(new URL(c.req.url).searchParams);
+  const read = parse(schema, query);
+  for (const name of Object.keys(read))
+    if (query[name]?.includes('\0')) throw new Refusal('bad_request', `${name}: the character U+0000 is not allowed`);
+  return read;
+}
+
+/** No id, name or token has U+0000, and a database would refuse it: such a path leads nowhere. */
+export function checkPath(c: Context): void {
+  if (Object.values(c.req.param()).some((value) => value.includes('\0'))) throw new Refusal('not_found');
 }
 
 /** Never says the value: it may be a password. */

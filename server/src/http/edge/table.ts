@@ -1,6 +1,7 @@
 /** A table of routes as an application: each path with its methods, 405 for others, 404 for the rest, failures as JSON. */
 import type { Context, Hono } from 'hono';
 import { Refusal } from '../../base/errors.ts';
+import { checkPath } from './requests.ts';
 import { refusalResponse } from './responses.ts';
 
 type Routed = { method: string; path: string };
@@ -18,7 +19,11 @@ export type TableOptions<Route> = {
 export function mountTable<Route extends Routed>(app: Hono, routes: readonly Route[], options: TableOptions<Route>): void {
   for (const path of new Set(routes.map((route) => route.path))) {
     const ofPath = routes.filter((route) => route.path === path);
-    for (const route of ofPath) app.on(route.method, path, (c) => options.answer(route, c));
+    for (const route of ofPath)
+      app.on(route.method, path, (c) => {
+        checkPath(c);
+        return options.answer(route, c);
+      });
     const allowed = ofPath.map((route) => route.method).join(', ');
     app.all(path, () => {
       throw new Refusal('method_not_allowed', undefined, { Allow: allowed });
