@@ -1,8 +1,9 @@
 /**
- * The kinds of attempts that an endpoint has had: type, outcome and status. There are a few dozen at most, and the index of the
- * attempt log has each in the order of time; so whoever wants attempts by any of these chooses kinds first.
+ * The kinds of attempts that an endpoint has had: type, outcome and status. There are a few dozen, or thousands where a receiver
+ * answers with a status of its own each time; the index of the attempt log has each in the order of time. So whoever wants attempts
+ * by any of these chooses kinds first.
  */
-import { sql, sqlList, sqlTable } from '../storage/sql.ts';
+import { sql, sqlTable } from '../storage/sql.ts';
 import type { Reader } from '../storage/storage.ts';
 
 /** `result` is the status (0 where there was none) * 2 + whether it was delivered: with the others, the key of the index. */
@@ -22,11 +23,21 @@ export const kindsTable = sqlTable({ endpoint_id: 'text', type: 'text', result: 
 export const kindRows = (kinds: readonly AttemptKind[]) =>
   kinds.map(({ endpointId, type, result }) => ({ endpoint_id: endpointId, type, result }));
 
-/** From each kind to the next by the index, passing over its attempts. */
+/** One by one, with turns of the event loop between: not of several endpoints inside a transaction. */
 export async function attemptKinds(reader: Reader, endpointIds: readonly string[]): Promise<AttemptKind[]> {
+  const kinds: AttemptKind[] = [];
+  for (const [index, endpointId] of endpointIds.entries()) {
+    if (index > 0) await new Promise(setImmediate);
+    kinds.push(...(await kindsOf(reader, endpointId)));
+  }
+  return kinds;
+}
+
+/** From each kind to the next by the index, passing over its attempts. */
+async function kindsOf(reader: Reader, endpointId: string): Promise<AttemptKind[]> {
   const rows = await reader.all<{ endpoint_id: string; type: string; result: number }>(sql`
     with recursive types (endpoint_id, type) as (
-      select e.id, (select min(a.type) from attempts a where a.endpoint_id = e.id) from endpoints e where e.id in ${sqlList(endpointIds)}
+      select e.id, (select min(a.type) from attempts a where a.endpoint_id = e.id) from endpoints e where e.id = ${endpointId}
       union all
       select t.endpoint_id, (select min(a.type) from attempts a where a.endpoint_id = t.endpoint_id and a.type > t.type)
       from types t where t.type is not null

@@ -74,39 +74,60 @@ function isWanted(kind: AttemptKind, { type, outcome, status }: AttemptFilter): 
 /** Both inclusive, epoch milliseconds. */
 type Span = { since: number; through: number };
 
+/** Of one statement: some 100 looks at the index, each with no more rows than a page, are a few ms of the main thread on SQLite. */
+export const KINDS_PER_STATEMENT = 100;
+const ROWS_PER_STATEMENT = 10_000;
+
+/** By turns: a receiver that answers with a status of its own each time makes kinds by the thousand. */
+async function* someOf(kinds: readonly AttemptKind[], perStatement: number): AsyncGenerator<AttemptKind[]> {
+  for (let from = 0; from < kinds.length; from += perStatement) {
+    if (from > 0) await new Promise(setImmediate);
+    yield kinds.slice(from, from + perStatement);
+  }
+}
+
 /** The time of the `count`-th newest attempt of all these kinds; those at the very time of `after` do not count. From the index alone. */
 async function beginningOfPage(reader: Reader, kinds: readonly AttemptKind[], span: Span, after: AttemptKey | null, count: number) {
-  if (kinds.length === 0) return span.since;
   const through = after === null ? span.through : Math.min(span.through, after.at - 1);
-  const rows = await reader.all<{ times: string | null }>(sql`
-    select (select string_agg(cast(newest.at as text), ',') from (select a.at from attempts a where ${OF_KIND}
-        and a.at >= ${span.since} and a.at <= ${through}
-        order by a.at desc limit ${count}) as newest) as times
-    from ${kindsTable(kindRows(kinds))} as k`);
-  const times = Float64Array.from(rows.flatMap(({ times }) => (times === null ? [] : times.split(',').map(Number)))).sort();
-  return times.length < count ? span.since : times[times.length - count]!;
+  const perStatement = Math.max(1, Math.min(KINDS_PER_STATEMENT, Math.floor(ROWS_PER_STATEMENT / count)));
+  let newest = new Float64Array();
+  // What is older than a full page of the kinds so far is not read of the others.
+  let since = span.since;
+  for await (const some of someOf(kinds, perStatement)) {
+    const rows = await reader.all<{ times: string | null }>(sql`
+      select (select string_agg(cast(newest.at as text), ',') from (select a.at from attempts a where ${OF_KIND}
+          and a.at >= ${since} and a.at <= ${through}
+          order by a.at desc limit ${count}) as newest) as times
+      from ${kindsTable(kindRows(some))} as k`);
+    const times = rows.flatMap(({ times }) => (times === null ? [] : times.split(',').map(Number)));
+    newest = Float64Array.of(...newest, ...times)
+      .sort()
+      .slice(-count);
+    if (newest.length === count) since = newest[0]!;
+  }
+  return since;
 }
 
 type Key = AttemptKey & { segment: number };
 
 /** What of these kinds was begun in the span: a page, and what shares its first and its last millisecond. */
 async function readKeys(reader: Reader, kinds: readonly AttemptKind[], { since, through }: Span): Promise<Key[]> {
-  if (kinds.length === 0) return [];
-  const rows = await reader.all<{ endpoint_id: string; found: string | null }>(sql`
-    select k.endpoint_id, (select string_agg(cast(a.at as text) || ',' || cast(a.segment as text) || ',' || cast(a.lane as text) || ','
-        || cast(a.seq as text) || ',' || a.source || ',' || a.replay_id || ',' || cast(a.n as text), ' ') from attempts a
-      where ${OF_KIND}
-        and a.at >= ${since} and a.at <= ${through}) as found
-    from ${kindsTable(kindRows(kinds))} as k`);
-  return rows.flatMap(({ endpoint_id, found }) =>
-    found === null
-      ? []
-      : found.split(' ').map((text) => {
-          const [at, segment, lane, seq, source, replayId, n] = text.split(',') as [string, string, string, string, string, string, string];
-          const place = { at: Number(at), segment: Number(segment), lane: Number(lane), seq: Number(seq), n: Number(n) };
-          return { ...place, endpointId: endpoint_id, source: source as Attempt['source'], replayId };
-        }),
-  );
+  const keys: Key[] = [];
+  for await (const some of someOf(kinds, KINDS_PER_STATEMENT)) {
+    const rows = await reader.all<{ endpoint_id: string; found: string | null }>(sql`
+      select k.endpoint_id, (select string_agg(cast(a.at as text) || ',' || cast(a.segment as text) || ',' || cast(a.lane as text) || ','
+          || cast(a.seq as text) || ',' || a.source || ',' || a.replay_id || ',' || cast(a.n as text), ' ') from attempts a
+        where ${OF_KIND} and a.at >= ${since} and a.at <= ${through}) as found
+      from ${kindsTable(kindRows(some))} as k`);
+    for (const { endpoint_id, found } of rows) if (found !== null) keys.push(...found.split(' ').map((text) => keyFrom(endpoint_id, text)));
+  }
+  return keys;
+}
+
+function keyFrom(endpointId: string, text: string): Key {
+  const [at, segment, lane, seq, source, replayId, n] = text.split(',') as [string, string, string, string, string, string, string];
+  const place = { at: Number(at), segment: Number(segment), lane: Number(lane), seq: Number(seq), n: Number(n) };
+  return { ...place, endpointId, source: source as Attempt['source'], replayId };
 }
 
 /** Attempts that one statement asks for: each is one look at the primary key. */
@@ -120,6 +141,8 @@ async function readAttempts(reader: Reader, keys: readonly Key[]): Promise<Attem
   const attempts: Attempt[] = [];
   for (const [segment, ofSegment] of Map.groupBy(keys, (key) => key.segment)) {
     for (let first = 0; first < ofSegment.length; first += KEYS_PER_STATEMENT) {
+      // Requests and deliveries have their turn.
+      if (attempts.length > 0) await new Promise(setImmediate);
       const wanted = ofSegment
         .slice(first, first + KEYS_PER_STATEMENT)
         .map(

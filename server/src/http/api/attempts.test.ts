@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { eachEngine } from '../../../test/support/engines.ts';
 import { explaining, measuring } from '../../../test/support/explain.ts';
 import { fillLog, RARE_ITEM, RARE_STATUS, RARE_TYPE } from '../../../test/support/filled-log.ts';
 import { COUNTED_MAX, countBehind } from '../../delivery/attempts/backlog.ts';
 import { readCondition } from '../../delivery/attempts/condition.ts';
 import { READS_MAX, SPAN } from '../../delivery/attempts/item.ts';
-import { type AttemptFilter, listAttempts } from '../../delivery/attempts/list.ts';
+import { type AttemptFilter, KINDS_PER_STATEMENT, listAttempts } from '../../delivery/attempts/list.ts';
 import type { AttemptKey } from '../../delivery/attempts/order.ts';
 import { attemptsOfEvent, parkedOfEvent } from '../../delivery/attempts/read.ts';
 import { eventId, laneOf, parseEventId } from '../../events/log.ts';
@@ -188,6 +188,26 @@ stories('the list of attempts', (story) => {
 /** Pages of the filled log below are of 10; of some 20 kinds of attempts each one reads as many. */
 const ROWS_MAX = 400;
 
+/** A storage that notes in which turn of the event loop each statement of a kind was asked. */
+function watchTurns(t: TestContext, storage: Storage, which: (query: Sql) => boolean): { noting: Storage; turns: number[] } {
+  let turn = 0;
+  let immediate = setImmediate(function next() {
+    turn += 1;
+    immediate = setImmediate(next);
+  });
+  t.after(() => clearImmediate(immediate));
+  const turns: number[] = [];
+  const note = (query: Sql) => {
+    if (which(query)) turns.push(turn);
+    return query;
+  };
+  const noting: Storage = Object.create(storage, {
+    all: { value: (query: Sql) => storage.all(note(query)) },
+    first: { value: (query: Sql) => storage.first(note(query)) },
+  });
+  return { noting, turns };
+}
+
 eachEngine('the attempt log', (open) => {
   test('in a long log no combination of filters reads or sorts more than its page, and each fills it', async (t) => {
     const storage: Storage = await open(t);
@@ -265,21 +285,7 @@ eachEngine('the attempt log', (open) => {
     assert.equal((await countBehind(reader, { id: webhooks[0]!, applicationId: app.id })).behind, COUNTED_MAX);
     reader.assertBounded(['events'], COUNTED_MAX + 64);
 
-    let turn = 0;
-    let immediate = setImmediate(function next() {
-      turn += 1;
-      immediate = setImmediate(next);
-    });
-    t.after(() => clearImmediate(immediate));
-    const turns: number[] = [];
-    const noting: Storage = Object.create(storage, {
-      first: {
-        value: (query: Sql) => {
-          if (render(query, '?').includes('count(*)')) turns.push(turn);
-          return storage.first(query);
-        },
-      },
-    });
+    const { noting, turns } = watchTurns(t, storage, (query) => render(query, '?').includes('count(*)'));
     const response = await openHouse(noting).fetch('/api/v1/webhooks', { headers: app.headers });
     const { webhooks: shown } = (await response.json()) as { webhooks: { backlog: { events_behind: number } }[] };
     assert.deepEqual(
@@ -288,5 +294,42 @@ eachEngine('the attempt log', (open) => {
     );
     assert.ok(turns.length >= 8, String(turns.length));
     assert.equal(new Set(turns).size, turns.length, 'two counts in one turn of the event loop');
+  });
+
+  test('a receiver that answers with ever other statuses has its attempts listed by parts, none of them in the turn of another', async (t) => {
+    const storage: Storage = await open(t);
+    const app = await openHouse(storage).application();
+    const endpointIds = [await addEndpoint(storage, app), await addEndpoint(storage, app)];
+    const rows = Array.from({ length: 1_200 }, (_, index) => ({
+      endpointId: endpointIds[index % 2]!,
+      lane: index % 64,
+      seq: 1 + index,
+      at: START + ((index * 7_919) % 1_200),
+      status: 200 + (index % 300),
+      delivered: index % 300 < 100,
+    }));
+    await addAttempts(storage, rows);
+    if (storage.engine === 'postgres') await storage.transaction((tx) => tx.run(sql`analyze attempts`));
+    const reader = measuring(storage);
+    const request = { applicationId: app.id, endpointIds, filter: {}, limit: 10 };
+    const first = await listAttempts(reader, { ...request, after: null });
+    const second = await listAttempts(reader, { ...request, after: first.next });
+    const newest = rows.toSorted((a, b) => b.at - a.at).map(({ seq }) => seq);
+    assert.deepEqual(
+      [...first.attempts, ...second.attempts].map(({ seq }) => seq),
+      newest.slice(0, 20),
+    );
+    reader.assertBounded(['attempts'], 4 * KINDS_PER_STATEMENT + 50);
+
+    const given = (query: Sql) =>
+      Math.max(0, ...query.values.map((value) => (/^{/.test(String(value)) ? Object.keys(JSON.parse(String(value))).length : 0)));
+    const { noting, turns } = watchTurns(t, storage, (query) => {
+      assert.ok(given(query) <= KINDS_PER_STATEMENT, `${given(query)} kinds in one statement`);
+      return render(query, '?').includes('from attempts');
+    });
+    const { attempts } = await listAttempts(noting, { ...request, after: null, limit: 100 });
+    assert.equal(attempts.length, 100);
+    assert.ok(turns.length >= 2 + 3 + 3 + 2, String(turns.length));
+    assert.ok(new Set(turns).size >= turns.length - 3, `${turns.length} statements in ${new Set(turns).size} turns`);
   });
 });
