@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
 import { isoTimestamp, parseDuration } from '../base/clock.ts';
 import { OperatorError } from '../config.ts';
-import { type AttemptFilter, listAttempts, listedEndpoints } from '../delivery/attempts/list.ts';
+import { type AttemptFilter, isEndpointOf, listAttempts, listedEndpoints } from '../delivery/attempts/list.ts';
 import type { Attempt, Parked } from '../delivery/attempts/read.ts';
+import { SUBSCRIBABLE_TYPES, TEST_EVENT } from '../events/catalogue.ts';
 import { eventId } from '../events/log.ts';
 import { showAttempt } from '../http/api/attempts.ts';
 import { describe, pickApplication, print, withServices } from './command.ts';
@@ -41,10 +42,10 @@ export function addAttemptCommands(program: Command): void {
         const limit = wholeNumber('--limit', options.limit, LIST_MAX)!;
         const filter = filterOf(options, clock.now());
         const application = await pickApplication(storage, options.app);
-        const known = await listedEndpoints(storage, application.id);
-        if (options.webhook !== undefined && !known.includes(options.webhook))
-          throw new OperatorError(`There is no webhook ${options.webhook}: see npx pontage webhook list`);
-        const endpointIds = options.webhook === undefined ? known : [options.webhook];
+        const { webhook } = options;
+        if (webhook !== undefined && !(await isEndpointOf(storage, application.id, webhook)))
+          throw new OperatorError(`There is no webhook ${webhook}: see npx pontage webhook list`);
+        const endpointIds = webhook === undefined ? await listedEndpoints(storage, application.id) : [webhook];
         const attempts: Attempt[] = [];
         const wanted = { applicationId: application.id, endpointIds, filter };
         let page = await listAttempts(storage, { ...wanted, after: null, limit });
@@ -63,14 +64,24 @@ function filterOf(options: ListOptions, now: number): AttemptFilter {
   const { type, outcome } = options;
   if (outcome !== undefined && outcome !== 'delivered' && outcome !== 'failed')
     throw new OperatorError('--outcome must be delivered or failed.', 2);
+  const types: readonly string[] = [...SUBSCRIBABLE_TYPES, TEST_EVENT];
+  if (type !== undefined && !types.includes(type))
+    throw new OperatorError(`There is no event type "${type}": choose of ${types.join(', ')}.`, 2);
   return {
     type,
     outcome,
     itemId: wholeNumber('--item', options.item, Number.MAX_SAFE_INTEGER),
     status: wholeNumber('--status', options.status, 599),
-    since: moment('--since', options.since, now),
-    until: moment('--until', options.until, now),
+    ...span(options, now),
   };
+}
+
+/** From `since` on and before `until`, as epoch milliseconds. */
+export function span(options: { since?: string; until?: string }, now: number): { since: number | undefined; until: number | undefined } {
+  const since = moment('--since', options.since, now);
+  const until = moment('--until', options.until, now);
+  if (since !== undefined && until !== undefined && since >= until) throw new OperatorError('--until must be later than --since.', 2);
+  return { since, until };
 }
 
 function wholeNumber(option: string, text: string | undefined, max: number): number | undefined {
@@ -81,7 +92,7 @@ function wholeNumber(option: string, text: string | undefined, max: number): num
 }
 
 /** `2h` is two hours ago. */
-export function moment(option: string, text: string | undefined, now: number): number | undefined {
+function moment(option: string, text: string | undefined, now: number): number | undefined {
   if (text === undefined) return undefined;
   const agoMs = parseDuration(text);
   const at = agoMs === null ? Date.parse(text) : now - agoMs;

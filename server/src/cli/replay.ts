@@ -18,7 +18,7 @@ import { countSelected, READS_FOR_DRY_RUN_MAX } from '../delivery/replay/selecti
 import { findEndpoint } from '../endpoints/endpoints.ts';
 import { SUBSCRIBABLE_TYPES } from '../events/catalogue.ts';
 import type { Services } from '../services.ts';
-import { moment } from './attempt.ts';
+import { span } from './attempt.ts';
 import { describe, pickApplication, print, table, withServices } from './command.ts';
 
 const LISTED_MAX = 50;
@@ -127,8 +127,7 @@ export async function begin(
 
 function filterOf(options: StartOptions, now: number): ReplayFilter {
   const { dead, types, items, outcome } = options;
-  const since = moment('--since', options.since, now) ?? null;
-  const until = moment('--until', options.until, now) ?? null;
+  const { since = null, until = null } = span(options, now);
   const hasRange = since !== null || until !== null || types !== undefined || items !== undefined || outcome !== undefined;
   if (dead && hasRange) throw new OperatorError('--dead takes no other filter.', 2);
   if (dead) return { kind: 'dead' };

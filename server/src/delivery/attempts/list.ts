@@ -33,13 +33,18 @@ export type AttemptRequest = {
   limit: number;
 };
 
-/** Of an application, also deleted ones, the newest first. */
+/** Of an application, also deleted ones: those that live, then the last that were deleted. */
 export async function listedEndpoints(reader: Reader, applicationId: string): Promise<string[]> {
   const rows = await reader.all<{ id: string }>(
     sql`select id from endpoints where application_id = ${applicationId}
-        order by case when deleted_at is null then 0 else 1 end, created_at desc, id limit ${ENDPOINTS_LISTED_MAX}`,
+        order by case when deleted_at is null then 0 else 1 end, coalesce(deleted_at, created_at) desc, id limit ${ENDPOINTS_LISTED_MAX}`,
   );
   return rows.map(({ id }) => id);
+}
+
+/** Whether the endpoint is the application's, also where it was deleted, however long ago. */
+export async function isEndpointOf(reader: Reader, applicationId: string, id: string): Promise<boolean> {
+  return (await reader.first(sql`select id from endpoints where id = ${id} and application_id = ${applicationId}`)) !== undefined;
 }
 
 /**

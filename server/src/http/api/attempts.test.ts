@@ -6,7 +6,7 @@ import { fillLog, RARE_ITEM, RARE_STATUS, RARE_TYPE } from '../../../test/suppor
 import { COUNTED_MAX, countBehind } from '../../delivery/attempts/backlog.ts';
 import { readCondition } from '../../delivery/attempts/condition.ts';
 import { READS_MAX, SPAN } from '../../delivery/attempts/item.ts';
-import { type AttemptFilter, KINDS_PER_STATEMENT, listAttempts } from '../../delivery/attempts/list.ts';
+import { type AttemptFilter, ENDPOINTS_LISTED_MAX, KINDS_PER_STATEMENT, listAttempts } from '../../delivery/attempts/list.ts';
 import type { AttemptKey } from '../../delivery/attempts/order.ts';
 import { attemptsOfEvent, parkedOfEvent } from '../../delivery/attempts/read.ts';
 import { eventId, laneOf, parseEventId } from '../../events/log.ts';
@@ -122,6 +122,28 @@ stories('the list of attempts', (story) => {
     assert.deepEqual(await (await house.application()).read(`/api/v1/attempts?item_id=${item}`), { attempts: [], next: null });
   });
 
+  story('a kind of event that there is not is refused; a webhook that was deleted long ago is found by its id', async (house) => {
+    const app = await house.application();
+    assert.match(await refused(await app.get('/api/v1/attempts?type=nonsense'), 400, 'bad_request'), /^type: .*item\.created.*TEST_EVENT/);
+    const oldest = await addEndpoint(house.storage, app);
+    const kept = await addEndpoint(house.storage, app);
+    await addAttempts(house.storage, [
+      { endpointId: oldest, lane: 1, seq: 1, at: START, type: 'TEST_EVENT' },
+      { endpointId: kept, lane: 1, seq: 2, at: START },
+    ]);
+    for (let others = 0; others < ENDPOINTS_LISTED_MAX; others += 1) await addEndpoint(house.storage, app);
+    await house.storage.transaction(async (tx) => {
+      await tx.run(sql`update endpoints set deleted_at = ${START + 1} where application_id = ${app.id}`);
+      await tx.run(sql`update endpoints set deleted_at = ${START + 2} where id = ${kept}`);
+      await tx.run(sql`update endpoints set deleted_at = ${START} where id = ${oldest}`);
+    });
+    const found = async (query: string) => (await app.read<Listed>(`/api/v1/attempts?${query}`)).attempts.map((one) => one.webhook_id);
+    assert.deepEqual(await found(`webhook_id=${oldest}&type=TEST_EVENT`), [oldest]);
+    assert.deepEqual(await found(''), [kept], 'all: the last that were deleted');
+    const other = await house.application();
+    await refused(await other.get(`/api/v1/attempts?webhook_id=${oldest}`), 404, 'not_found');
+  });
+
   story('an item whose events lie too far apart for one page gets a short one that goes on', async (house) => {
     const app = await house.application();
     const endpointId = await addEndpoint(house.storage, app);
@@ -180,7 +202,8 @@ stories('the list of attempts', (story) => {
     assert.deepEqual(await other.read('/api/v1/attempts'), { attempts: [], next: null });
     for (const cursor of ['x', 'W10', Buffer.from('[1,2,3,"wh","live","",-1]').toString('base64url'), 'null', 'bnVsbA'])
       await refused(await app.get(`/api/v1/attempts?after=${cursor}`), 400, 'invalid_cursor');
-    for (const query of ['outcome=ok', 'status=99', 'item_id=a', 'since=yesterday', 'webhok_id=1'])
+    const backwards = ['since=2023-07-26&until=2023-07-25', 'since=2023-07-26&until=2023-07-26'];
+    for (const query of ['outcome=ok', 'status=99', 'item_id=a', 'since=yesterday', 'webhok_id=1', ...backwards])
       await refused(await app.get(`/api/v1/attempts?${query}`), 400, 'bad_request');
   });
 });

@@ -2,12 +2,13 @@
 import { z } from 'zod';
 import { isoTimestamp } from '../../base/clock.ts';
 import { Refusal } from '../../base/errors.ts';
-import { listAttempts, listedEndpoints } from '../../delivery/attempts/list.ts';
+import { isEndpointOf, listAttempts, listedEndpoints } from '../../delivery/attempts/list.ts';
 import type { AttemptKey } from '../../delivery/attempts/order.ts';
 import { ATTEMPT_SOURCES, type Attempt } from '../../delivery/attempts/read.ts';
+import { SUBSCRIBABLE_TYPES, TEST_EVENT } from '../../events/catalogue.ts';
 import { eventId, LANES } from '../../events/log.ts';
 import { type CursorForm, decodeCursor, encodeCursor, pageQuery } from '../edge/cursors.ts';
-import { dateTime, idText, readQuery } from '../edge/requests.ts';
+import { dateTime, idText, isSpan, readQuery, SPAN_ISSUE } from '../edge/requests.ts';
 import { json } from '../edge/responses.ts';
 import type { Call, Route } from './calls.ts';
 
@@ -38,28 +39,33 @@ const attemptCursor: CursorForm<AttemptKey> = {
   },
 };
 
-const attemptsQuery = z.strictObject({
-  ...pageQuery,
-  webhook_id: z.string().optional(),
-  item_id: idText.optional(),
-  type: z.string().optional(),
-  outcome: z.enum(['delivered', 'failed'], 'must be delivered or failed').optional(),
-  status: z
-    .string()
-    .regex(/^[1-5]\d\d$/, 'must be a status of HTTP')
-    .transform(Number)
-    .optional(),
-  since: dateTime.optional(),
-  until: dateTime.optional(),
-});
+/** What has attempts: events of the log, and the tests that every webhook may get. */
+const TYPES = [...SUBSCRIBABLE_TYPES, TEST_EVENT] as const;
+
+const attemptsQuery = z
+  .strictObject({
+    ...pageQuery,
+    webhook_id: z.string().optional(),
+    item_id: idText.optional(),
+    type: z.enum(TYPES, `there is no event type of this name: choose of ${TYPES.join(', ')}`).optional(),
+    outcome: z.enum(['delivered', 'failed'], 'must be delivered or failed').optional(),
+    status: z
+      .string()
+      .regex(/^[1-5]\d\d$/, 'must be a status of HTTP')
+      .transform(Number)
+      .optional(),
+    since: dateTime.optional(),
+    until: dateTime.optional(),
+  })
+  .refine(isSpan, SPAN_ISSUE);
 
 async function list({ c, services, application }: Call): Promise<Response> {
   const { limit, after, webhook_id: webhookId, item_id: itemId, ...filter } = readQuery(c, attemptsQuery);
-  const known = await listedEndpoints(services.storage, application.id);
-  if (webhookId !== undefined && !known.includes(webhookId)) throw new Refusal('not_found');
-  const { attempts, next } = await listAttempts(services.storage, {
+  const { storage } = services;
+  if (webhookId !== undefined && !(await isEndpointOf(storage, application.id, webhookId))) throw new Refusal('not_found');
+  const { attempts, next } = await listAttempts(storage, {
     applicationId: application.id,
-    endpointIds: webhookId === undefined ? known : [webhookId],
+    endpointIds: webhookId === undefined ? await listedEndpoints(storage, application.id) : [webhookId],
     filter: { itemId, ...filter },
     after: decodeCursor(attemptCursor, after),
     limit,

@@ -58,6 +58,8 @@ stories('replays over the management API', (story) => {
       { kind: 'dead', since: '2023-07-26' },
       { kind: 'range', rate_per_s: 0 },
       { kind: 'range', types: ['x'] },
+      { kind: 'range', since: '2023-07-27', until: '2023-07-26' },
+      { kind: 'range', since: '2023-07-26', until: '2023-07-26', dry_run: true },
     ])
       await refused(await app.send('POST', path, body), 400, 'bad_request');
     await refused(await app.get('/api/v1/replays?after=x'), 400, 'invalid_cursor');

@@ -22,7 +22,7 @@ import { findEndpoint } from '../../endpoints/endpoints.ts';
 import { SUBSCRIBABLE_TYPES } from '../../events/catalogue.ts';
 import { eventId } from '../../events/log.ts';
 import { type CursorForm, decodeCursor, encodeCursor, pageQuery } from '../edge/cursors.ts';
-import { dateTime, readBody, readQuery } from '../edge/requests.ts';
+import { dateTime, isSpan, readBody, readQuery, SPAN_ISSUE } from '../edge/requests.ts';
 import { json } from '../edge/responses.ts';
 import type { Call, Route } from './calls.ts';
 import { pathEvent } from './events.ts';
@@ -39,15 +39,17 @@ const common = {
 };
 const replayBody = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('dead'), ...common }),
-  z.strictObject({
-    kind: z.literal('range'),
-    since: dateTime.optional(),
-    until: dateTime.optional(),
-    types: z.array(z.enum(SUBSCRIBABLE_TYPES)).min(1).optional(),
-    item_ids: z.array(z.int().positive()).min(1).max(ITEMS_MAX).optional(),
-    outcome: z.enum(['delivered', 'failed']).optional(),
-    ...common,
-  }),
+  z
+    .strictObject({
+      kind: z.literal('range'),
+      since: dateTime.optional(),
+      until: dateTime.optional(),
+      types: z.array(z.enum(SUBSCRIBABLE_TYPES)).min(1).optional(),
+      item_ids: z.array(z.int().positive()).min(1).max(ITEMS_MAX).optional(),
+      outcome: z.enum(['delivered', 'failed']).optional(),
+      ...common,
+    })
+    .refine(isSpan, SPAN_ISSUE),
 ]);
 
 function filterOf(body: z.infer<typeof replayBody>): ReplayFilter {

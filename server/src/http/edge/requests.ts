@@ -142,3 +142,8 @@ export const dateTime = z.string().transform((text, context) => {
   }
   return Math.min(Math.max(ms, EARLIEST), LATEST);
 });
+
+/** For the `refine` of a query or body with both: a span that ends where it begins finds nothing, and would not say why. */
+export const isSpan = ({ since, until }: { since?: number | undefined; until?: number | undefined }): boolean =>
+  since === undefined || until === undefined || since < until;
+export const SPAN_ISSUE = { path: ['until'], message: 'must be later than since' };
