@@ -10,7 +10,7 @@ import {
   REPLAY_RATE_PER_S_DEFAULT,
   REPLAY_RATE_PER_S_MAX,
   REPLAY_RATE_PER_S_MIN,
-  REPLAYS_RUNNING_MAX,
+  REPLAYS_OPEN_MAX,
   type Replay,
   type ReplayFilter,
 } from '../delivery/replay/replays.ts';
@@ -117,7 +117,7 @@ export async function begin(
   const { total, atLeast, ranges } = await countSelected(storage, asked);
   if (total === 0 && filter.kind === 'one') throw new OperatorError('This event cannot be sent to this webhook.');
   const made = await createReplay(storage, { ...asked, ratePerS, total, atLeast }, ranges, clock.now());
-  if (!made) throw new OperatorError(`An application runs at most ${REPLAYS_RUNNING_MAX} replays at once: cancel one first.`);
+  if (!made) throw new OperatorError(`An application has at most ${REPLAYS_OPEN_MAX} replays that run or are paused: cancel one first.`);
   print(options, shown(made, await progressOf(storage, made)), [
     total === 0
       ? `Replay ${made.id} has nothing to send.`

@@ -10,7 +10,7 @@ import type { Job, Outcome, Park } from '../job.ts';
 import type { Lane } from '../lanes/lane.ts';
 import { LaneLost } from '../settling/settle.ts';
 import { createPace, type Pace } from './pace.ts';
-import { cancelOrphan, type Replay, readWork, runningReplays } from './replays.ts';
+import { cancelOrphans, openReplays, type Replay, readWork } from './replays.ts';
 import { readSelected } from './selection.ts';
 import { type ReplayResult, settleReplay } from './settle.ts';
 
@@ -78,7 +78,7 @@ export function createReplays(options: {
   let stopped = false;
   let abandoned = false;
 
-  function open(replay: Replay): Active {
+  function activate(replay: Replay): Active {
     const pace = createPace(replay.ratePerS, options.monotonicMs);
     const empty = { seen: new Set<Lane>(), tracks: new Map<number, Track>(), ready: [], results: [] };
     const idle = { reading: false, flushing: null, nextFlush: null, flushTimer: null, paceTimer: null };
@@ -91,21 +91,24 @@ export function createReplays(options: {
     for (const active of actives.values()) {
       forgetLost(active);
       if (!active.halted) await meetLanes(active);
-      if (!active.halted && !channels.get(active.replay.endpointId))
-        active.halted = await cancelOrphan(storage, active.replay, clock.now());
       pump(active);
       await flush(active);
       if (active.halted && active.underWay === 0 && active.results.length === 0) close(active);
     }
   }
 
-  /** Making, pausing and ending a replay raise the configuration's version, so nothing is asked while nothing happens. */
+  /**
+   * Making, pausing and ending a replay raise the configuration's version, and so does deleting a webhook: nothing is asked while
+   * nothing happens. Each node cancels orphans itself before it goes on: it may load sooner than the others.
+   */
   async function load() {
     const loading = channels.version;
-    const running = await runningReplays(storage);
+    const open = await openReplays(storage);
+    const orphans = await cancelOrphans(storage, open, clock.now());
+    const running = open.filter(({ id, state }) => state === 'running' && !orphans.has(id));
     const ids = new Set(running.map(({ id }) => id));
     for (const active of actives.values()) active.halted = !ids.has(active.replay.id);
-    for (const replay of running) if (!actives.has(replay.id)) actives.set(replay.id, open(replay));
+    for (const replay of running) if (!actives.has(replay.id)) actives.set(replay.id, activate(replay));
     version = loading;
   }
 

@@ -13,10 +13,10 @@ import {
   findReplayByKey,
   listReplays,
   moveReplay,
+  openReplays,
   type Replay,
   type ReplayFilter,
   readWork,
-  runningReplays,
 } from './replays.ts';
 import { countSelected, readSelected } from './selection.ts';
 
@@ -255,8 +255,16 @@ eachEngine('replays', (open, engine) => {
     assert.deepEqual(receiver.seqs().length, 2);
     await updateEndpoint({ ...world, now: 0 }, endpoint.id, { enabled: false }, POLICY);
     const orphan = await replay(world, endpoint.id, EVERYTHING);
+    const paused = await replay(world, endpoint.id, EVERYTHING);
+    await moveReplay(world.storage, paused.id, 'pause', world.clock.now());
+    const { endpoint: other } = await world.endpoint(receiver.url);
+    await updateEndpoint({ ...world, now: 0 }, other.id, { enabled: false }, POLICY);
+    const ofOther = await replay(world, other.id, EVERYTHING);
+    await moveReplay(world.storage, ofOther.id, 'pause', world.clock.now());
     await deleteEndpoint({ ...world, now: 0 }, endpoint.id);
-    await until(node, async () => (await findReplay(world.storage, orphan.id))?.state === 'cancelled');
+    const stateOf = async ({ id }: Replay) => (await findReplay(world.storage, id))?.state;
+    await until(node, async () => (await stateOf(orphan)) === 'cancelled' && (await stateOf(paused)) === 'cancelled');
+    assert.equal(await stateOf(ofOther), 'paused');
   });
 
   test('what a replay had under way when its webhook was deleted is logged, and counts as what it was', async (t) => {
@@ -297,14 +305,14 @@ eachEngine('replays', (open, engine) => {
       const selection = { replayId: made.id, applicationId: made.applicationId, endpointId: endpoint.id, filter };
       for (let lane = 0; lane < 64; lane += 16) await readSelected(reader, selection, { lane, position: 0, through: 100 });
     }
-    await runningReplays(reader);
+    await openReplays(reader);
     await findReplayByKey(reader, made.applicationId, 'a key');
 
     await readWork(reader, made);
     await progressOf(reader, made);
     await listReplays(reader, { applicationId: made.applicationId, after: { createdAt: 5, id: 'rpl' }, limit: 10 });
     assert.ok(reader.statements >= 15, engine);
-    reader.assertNoFullScan(['attempts', 'parked', 'events', 'replays', 'replay_positions'], ['replays_running']);
+    reader.assertNoFullScan(['attempts', 'parked', 'events', 'replays', 'replay_positions'], ['replays_open']);
   });
 
   test('a list of replays reads what waits of them, however much else waits for their endpoint', async (t) => {

@@ -4,7 +4,7 @@ import { randomId } from '../../base/random.ts';
 import { raiseConfiguration } from '../../endpoints/endpoints.ts';
 import { laneOf } from '../../events/log.ts';
 import { readSegments } from '../../events/segments.ts';
-import { sql } from '../../storage/sql.ts';
+import { sql, sqlList } from '../../storage/sql.ts';
 import type { Reader, Storage, Writer } from '../../storage/storage.ts';
 
 /** Requests per second of one replay where it says nothing: live traffic of the same endpoint goes on beside it. */
@@ -12,8 +12,8 @@ export const REPLAY_RATE_PER_S_DEFAULT = 50;
 export const REPLAY_RATE_PER_S_MIN = 0.1;
 /** More than one endpoint takes beside its live traffic. */
 export const REPLAY_RATE_PER_S_MAX = 1_000;
-/** Of one application at once: each one costs every node a few kilobytes and a look at each of its lanes. */
-export const REPLAYS_RUNNING_MAX = 100;
+/** Of one application, running or paused: each one that runs costs every node a few kilobytes and a look at each of its lanes. */
+export const REPLAYS_OPEN_MAX = 100;
 /** Events are stamped a moment before their transaction finds its segment. */
 const STAMP_SLACK_MS = MINUTE_MS;
 
@@ -104,23 +104,22 @@ export async function createReplay(storage: Storage, replay: NewReplay, ranges: 
   const id = randomId('rpl');
   const { total, atLeast = total ?? 0, idempotencyKey = null } = replay;
   return storage.transaction(async (tx) => {
+    // The lock of whoever raises the version: those that are made at the same moment are counted, and their keys found, one after the other.
+    await tx.first(sql`select version from configuration${storage.forUpdate}`);
     const known = idempotencyKey === null ? null : await findReplayByKey(tx, replay.applicationId, idempotencyKey);
     if (known) return known;
-    const running = await tx.first<{ count: number }>(
-      sql`select count(*) as count from replays where state = 'running' and application_id = ${replay.applicationId}`,
+    const open = await tx.first<{ count: number }>(
+      sql`select count(*) as count from replays where finished_at is null and application_id = ${replay.applicationId}`,
     );
-    if (running && running.count >= REPLAYS_RUNNING_MAX) return null;
+    if (open && open.count >= REPLAYS_OPEN_MAX) return null;
     const isEmpty = total === 0;
-    const made = await tx.run(
+    await tx.run(
       sql`insert into replays (id, application_id, endpoint_id, kind, filter, state, rate_per_s, total, total_known, idempotency_key,
             created_at, finished_at)
           values (${id}, ${replay.applicationId}, ${replay.endpointId}, ${replay.filter.kind}, ${JSON.stringify(replay.filter)},
             ${isEmpty ? 'done' : 'running'}, ${replay.ratePerS}, ${total ?? atLeast}, ${total === null ? 0 : 1}, ${idempotencyKey},
-            ${now}, ${isEmpty ? now : null})
-          on conflict do nothing`,
+            ${now}, ${isEmpty ? now : null})`,
     );
-    // Started under the same key at the same moment: the other one is committed now.
-    if (made === 0) return findReplayByKey(tx, replay.applicationId, idempotencyKey ?? '');
     const rows = isEmpty ? [] : ranges.map(({ lane, position, through }) => [id, lane, position, through]);
     await tx.insertMany('replay_positions', ['replay_id', 'lane', 'position', 'through_seq'], rows);
     await raiseConfiguration(tx);
@@ -154,9 +153,9 @@ export async function listReplays(
   return rows.map(fromRow);
 }
 
-/** All that servers work on. */
-export async function runningReplays(reader: Reader): Promise<Replay[]> {
-  const rows = await reader.all<ReplayRow>(sql`select * from replays where state = 'running' order by created_at, id`);
+/** All that servers work on, and those that are paused. */
+export async function openReplays(reader: Reader): Promise<Replay[]> {
+  const rows = await reader.all<ReplayRow>(sql`select * from replays where finished_at is null order by created_at, id`);
   return rows.map(fromRow);
 }
 
@@ -180,14 +179,20 @@ export async function moveReplay(storage: Storage, id: string, move: Move, now: 
   });
 }
 
-/** Cancels it where its endpoint was deleted, and says so; a newer one may only not be loaded yet. */
-export async function cancelOrphan(storage: Storage, replay: Replay, now: number): Promise<boolean> {
-  return storage.transaction(async (tx) => {
-    const row = await tx.first<{ state: ReplayState }>(sql`select state from replays where id = ${replay.id}${storage.forUpdate}`);
-    const endpoint = await tx.first(sql`select id from endpoints where id = ${replay.endpointId} and deleted_at is null`);
-    if (row?.state === 'running' && !endpoint) await endReplay(tx, replay, 'cancelled', now);
-    return !endpoint;
-  });
+/** Cancels those whose endpoint was deleted, also where they are paused and nobody would go on with them. Answers their ids. */
+export async function cancelOrphans(storage: Storage, open: readonly Replay[], now: number): Promise<Set<string>> {
+  if (open.length === 0) return new Set();
+  const deleted = await storage.all<{ id: string }>(
+    sql`select id from endpoints where deleted_at is not null and id in ${sqlList([...new Set(open.map(({ endpointId }) => endpointId))])}`,
+  );
+  const orphans = open.filter(({ endpointId }) => deleted.some(({ id }) => id === endpointId));
+  for (const { id } of orphans) {
+    await storage.transaction(async (tx) => {
+      const row = await tx.first<ReplayRow>(sql`select * from replays where id = ${id} and finished_at is null${storage.forUpdate}`);
+      if (row) await endReplay(tx, row, 'cancelled', now);
+    });
+  }
+  return new Set(orphans.map(({ id }) => id));
 }
 
 /** Of one that the caller has locked. What waits for another attempt waits no more; one that is done has sent all there was. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { REPLAYS_OPEN_MAX } from '../../delivery/replay/replays.ts';
 import { READS_FOR_START_MAX } from '../../delivery/replay/selection.ts';
 import { eventId, laneOf } from '../../events/log.ts';
 import { sql } from '../../storage/sql.ts';
@@ -116,6 +117,24 @@ stories('replays over the management API', (story) => {
     const other = await house.application();
     const theirs = `/api/v1/webhooks/${await addEndpoint(house.storage, other)}/replays`;
     assert.notEqual(await idOf(await start(range, 'morning', other, theirs)), id);
+  });
+
+  story('an application has so many replays that run or are paused, also where they are made at the same moment', async (house) => {
+    const app = await house.application();
+    const webhook = await addEndpoint(house.storage, app);
+    await addEvents(house.storage, app, [1]);
+    const start = () => app.send('POST', `/api/v1/webhooks/${webhook}/replays`, { kind: 'range' });
+    const made = await Promise.all(Array.from({ length: REPLAYS_OPEN_MAX - 2 }, start));
+    const ids = await Promise.all(made.map(async (response) => ((await response.json()) as Shown).id));
+    for (const id of ids.slice(0, 3)) assert.equal((await app.send('POST', `/api/v1/replays/${id}/pause`)).status, 200);
+    const last = await Promise.all([start(), start(), start(), start()]);
+    assert.deepEqual(last.map(({ status }) => status).sort(), [201, 201, 409, 409]);
+    assert.match(await refused(await start(), 409, 'conflict'), /or are paused/);
+    assert.equal((await app.send('POST', `/api/v1/replays/${ids[0]}/cancel`)).status, 200);
+    assert.equal((await start()).status, 201);
+    const other = await house.application();
+    const theirs = `/api/v1/webhooks/${await addEndpoint(house.storage, other)}/replays`;
+    assert.equal((await other.send('POST', theirs, { kind: 'range' })).status, 201);
   });
 
   story('one event is sent again, but no erased one', async (house) => {

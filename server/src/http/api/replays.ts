@@ -13,7 +13,7 @@ import {
   REPLAY_RATE_PER_S_DEFAULT,
   REPLAY_RATE_PER_S_MAX,
   REPLAY_RATE_PER_S_MIN,
-  REPLAYS_RUNNING_MAX,
+  REPLAYS_OPEN_MAX,
   type Replay,
   type ReplayFilter,
 } from '../../delivery/replay/replays.ts';
@@ -90,7 +90,8 @@ async function begin({ c, services: { storage }, application, realNow }: Call, {
       'This event cannot be sent to this webhook: it was erased, is a test of another webhook, or tells of this one',
     );
   const replay = await createReplay(storage, { ...asked, total, atLeast, idempotencyKey }, ranges, realNow);
-  if (!replay) throw new Refusal('conflict', `An application runs at most ${REPLAYS_RUNNING_MAX} replays at once: wait, or cancel one`);
+  if (!replay)
+    throw new Refusal('conflict', `An application has at most ${REPLAYS_OPEN_MAX} replays that run or are paused: wait, or cancel one`);
   return answerStarted(storage, replay, wish);
 }
 
