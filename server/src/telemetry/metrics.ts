@@ -21,7 +21,7 @@ export type Standing = {
   queued: number;
   underWay: number;
   unflushed: number;
-  /** Events that each lagging endpoint has before it. */
+  /** Events of its application that each lagging endpoint has before it, counted to 10,000. */
   lag: ReadonlyMap<string, number>;
   parked: ReadonlyMap<string, number>;
   refreshesOpen: number;
@@ -87,7 +87,9 @@ export function createMetrics(standing: () => Promise<Standing>): Metrics {
   const queued = gauge('pontage_deliveries_queued', 'Deliveries that wait in memory');
   const underWay = gauge('pontage_deliveries_under_way', 'Requests to receivers under way');
   const unflushed = gauge('pontage_results_unflushed', 'Outcomes that are not written yet');
-  const lag = gauge('pontage_endpoint_lag_events', 'Events of the log that a lagging webhook has before it', ['webhook']);
+  const lag = gauge('pontage_endpoint_lag_events', 'Events of its application that a lagging webhook has before it; counted to 10,000', [
+    'webhook',
+  ]);
   const parked = gauge('pontage_deliveries_parked', 'Deliveries that failed and wait, or were given up; counted to 100,000', ['state']);
   const open = gauge('pontage_refreshes_open', 'Refreshes asked for and not ended');
   const statements = new Counter({

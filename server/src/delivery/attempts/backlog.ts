@@ -65,6 +65,16 @@ export async function countBehind(
   return { behind, since: lags.length === 0 ? null : Math.min(...lags.map(({ since }) => since)) };
 }
 
+/** Of each endpoint that lags anywhere, off or on, by its id: what {@link countBehind} says. */
+export async function countLags(reader: Reader): Promise<Map<string, number>> {
+  const lagging = await reader.all<{ id: string; application_id: string }>(
+    sql`select id, application_id from endpoints where deleted_at is null and id in (select endpoint_id from endpoint_positions)`,
+  );
+  const lags = new Map<string, number>();
+  for (const { id, application_id: applicationId } of lagging) lags.set(id, (await countBehind(reader, { id, applicationId })).behind);
+  return lags;
+}
+
 async function countParked(reader: Reader, endpointId: string, state: 'retry' | 'waiting' | 'dead'): Promise<number> {
   const row = await reader.first<{ count: number }>(
     sql`select count(*) as count from (select 1 as one from parked where endpoint_id = ${endpointId} and state = ${state}
