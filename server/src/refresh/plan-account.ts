@@ -1,6 +1,6 @@
 /** One account of a plan: what its answer means for its rows and for itself. Pure. */
 import type { AccountRecord } from '../accounts/accounts.ts';
-import { DAY_MS } from '../base/clock.ts';
+import { DAY_MS, isoDate } from '../base/clock.ts';
 import type { Balance, Batch, ObservedAccount, StatusCode } from '../connectors/connector.ts';
 import { defaultInfo } from '../connectors/statuses.ts';
 import type { FetchedAccount } from './bank.ts';
@@ -21,7 +21,7 @@ export function planAccount(input: PlanInput, fetched: FetchedAccount, found: Fo
   const { base, isNew, rule, reappeared } = found;
   const described = describedAs(base, observed);
   if (answer.kind === 'failed') {
-    const record = { ...described, status: answer.status, statusCodeInfo: answer.info };
+    const record = { ...unanswered(input, described), status: answer.status, statusCodeInfo: answer.info };
     const note = noteOfFailed(record.id, rule, asked, answer);
     return { record, isNew, changed: true, rows: { created: [], counted: [], uncounted: [] }, outcome: null, note };
   }
@@ -75,7 +75,7 @@ function outcomeOf(
     accountType: account.type,
     breaker: breakerOf(base),
     fullRefresh: asked.phase === 'full',
-    windowFrom: asked.phase === 'incremental' ? asked.from : base.nextWindowFrom,
+    windowFrom: asked.from ?? base.nextWindowFrom ?? isoDate(input.now - FLOOR_HELD_DAYS * DAY_MS),
     now: input.now,
   });
   return input.pendingTransition === 'recreate' ? recreated(outcome) : outcome;
@@ -89,9 +89,21 @@ function breakerOf({ breaker, breakerReleasedAt, breakerReleaseTaken }: AccountR
 }
 
 /**
+ * An account that did not answer a refresh of the whole history (it failed, was spared or not listed) is owed it: without a window,
+ * its next refresh asks it for everything, whatever that asks of its neighbours. So is one whose rows the breaker holds, which
+ * wait for a look at everything.
+ */
+export function unanswered({ phase }: Pick<PlanInput, 'phase'>, account: AccountRecord): AccountRecord {
+  const held = account.breaker !== null && (JSON.parse(account.breaker) as Pick<Breaker, 'rows'>).rows.length > 0;
+  // What was settled would be without a window for ever.
+  return phase === 'full' || held ? { ...account, nextWindowFrom: null, settled: null } : account;
+}
+
+/**
  * After the recent rows of a first connection the history is still to come. Until an answer has brought it the account has no
  * window, so that whichever refresh is next asks for everything: the one that should bring it may fail, or this account in it, or
- * break off midway. For so long after the connection as a floor is held: some banks never answer with a whole list.
+ * break off midway. For so long after the connection as a floor is held: some banks never answer with a whole list. For the same
+ * reason an answer that breaks off where the whole history was wanted again, by time or by somebody, is worth one more try, not more.
  */
 function historyOwed(
   { item, now }: PlanInput,
@@ -99,7 +111,9 @@ function historyOwed(
   base: AccountRecord,
   batches: readonly Batch[],
 ): boolean {
-  if (base.historyComplete || batches.every(({ coverage }) => coverage.historyComplete)) return false;
+  if (batches.every(({ coverage }) => coverage.historyComplete)) return false;
+  if (phase === 'full' && base.nextWindowFrom !== null && batches.some(({ coverage }) => !coverage.bookedComplete)) return true;
+  if (base.historyComplete) return false;
   if (phase === 'recent') return true;
   return phase === 'full' && base.nextWindowFrom === null && now < item.createdAt + FLOOR_HELD_DAYS * DAY_MS && !areWhole(batches);
 }

@@ -12,8 +12,8 @@ import type { Item } from '../items/items.ts';
 import type { TransactionRecord } from '../transactions/transactions.ts';
 import type { BankAnswer, FetchedAccount } from './bank.ts';
 import { type AccountOutcome, matchAccounts } from './detection/accounts.ts';
-import type { Breaker, Created, Outcome } from './detection/types.ts';
-import { newAccount, planAccount } from './plan-account.ts';
+import type { Created, Outcome } from './detection/types.ts';
+import { newAccount, planAccount, unanswered } from './plan-account.ts';
 import { type AccountNote, noteOfAbsent, noteOfSpared } from './record.ts';
 import type { Settled } from './same-answer.ts';
 
@@ -83,13 +83,10 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
     before: AccountRecord | null,
     matched: { rule: AccountNote['matched_by']; reappeared: boolean },
   ) => {
-    // What waits for a full refresh waits on where this account was not asked, or failed.
-    const held = before?.breaker ? (JSON.parse(before.breaker) as Pick<Breaker, 'rows'>).rows.length > 0 : false;
-    if (fetched.answer.kind !== 'fetched') fullRefreshWanted ||= held;
     if (fetched.answer.kind === 'spared') {
       historyComplete = false;
       // One that is new, or comes back, is told of when it is fetched.
-      if (before && !matched.reappeared) accounts.push(spared(before, matched.rule, fetched.asked));
+      if (before && !matched.reappeared) accounts.push(spared(input, before, matched.rule, fetched.asked));
       return;
     }
     const base = before ?? newAccount(fetched.account, unusedIds.shift()!);
@@ -127,7 +124,7 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
   for (const missing of decisions.missing) {
     const before = storedById.get(missing.stored.id)!;
     const record = {
-      ...before,
+      ...unanswered(input, before),
       absentSince: missing.absentSince,
       absences: missing.absences,
       deletedAt: missing.deleted ? input.now : before.deletedAt,
@@ -166,10 +163,16 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
 }
 
 /** Its quota is spent: it is as it was, but listed. */
-function spared(before: AccountRecord, rule: AccountNote['matched_by'], asked: FetchedAccount['asked']): Omit<PlannedAccount, 'event'> {
-  const record = { ...before, absentSince: null, absences: 0 };
+function spared(
+  input: PlanInput,
+  before: AccountRecord,
+  rule: AccountNote['matched_by'],
+  asked: FetchedAccount['asked'],
+): Omit<PlannedAccount, 'event'> {
+  const record = { ...unanswered(input, before), absentSince: null, absences: 0 };
   const note = noteOfSpared(record.id, rule, asked);
-  return { record, isNew: false, changed: before.absences > 0, rows: { created: [], counted: [], uncounted: [] }, outcome: null, note };
+  const changed = before.absences > 0 || record.nextWindowFrom !== before.nextWindowFrom;
+  return { record, isNew: false, changed, rows: { created: [], counted: [], uncounted: [] }, outcome: null, note };
 }
 
 function eventIndex(drafts: readonly EventDraft[], draft: EventDraft | undefined): number | null {

@@ -4,6 +4,8 @@ import { test } from 'node:test';
 import { DAY_MS, isoDate } from '../../src/base/clock.ts';
 import type { Connector, Failure, FetchRequest } from '../../src/connectors/connector.ts';
 import { connectItem, refreshItem } from '../../src/refresh/connection.ts';
+import { accountKey, SCOPES } from '../../src/refresh/schedule/ledger.ts';
+import { readState, writeState } from '../../src/refresh/schedule/state.ts';
 import { advanceClock } from '../../src/refresh/test-clock.ts';
 import { sql } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';
@@ -29,6 +31,8 @@ async function open(storage: Storage, access: Connector['bank']['access'] = {}) 
     listFails: (): Failure | null => null,
     fails: (_: FetchRequest): Failure | null => null,
     brokenOff: false,
+    /** Null for all. */
+    lists: null as readonly string[] | null,
     between: async (): Promise<void> => {},
     asked: [] as { account: string; phase: string; from: string | null }[],
     payments: payments(LOGIN.USER),
@@ -40,7 +44,11 @@ async function open(storage: Storage, access: Connector['bank']['access'] = {}) 
       if (failure) return failure;
       return { ...(await connector.authenticate(request, signal)), ...bank.login } as Awaited<ReturnType<Connector['authenticate']>>;
     },
-    listAccounts: async (request, signal) => bank.listFails() ?? connector.listAccounts(request, signal),
+    listAccounts: async (request, signal) => {
+      const list = bank.listFails() ?? (await connector.listAccounts(request, signal));
+      if (list.kind === 'failed') return list;
+      return { ...list, accounts: list.accounts.filter(({ name }) => bank.lists?.includes(name) ?? true) };
+    },
     fetchAccount: async (request, signal) => {
       bank.asked.push({ account: request.account.handle, phase: request.phase, from: request.from });
       const fetched = bank.fails(request) ?? (await connector.fetchAccount(request, signal));
@@ -56,6 +64,16 @@ async function open(storage: Storage, access: Connector['bank']['access'] = {}) 
     },
   };
   return { bank, connector: told, world: await createWorld(storage, [told]) };
+}
+
+/** All calls for one account, as if they had been made just before `at`. */
+async function spendQuota(storage: Storage, at: number, identity: string): Promise<void> {
+  const { id, schedule } = (await storage.first<{ id: number; schedule: string }>(sql`select id, schedule from items`))!;
+  const state = readState(schedule);
+  const key = accountKey({ identity, type: 'checking', currency: 'EUR', name: identity });
+  const calls = [1, 2, 3, 4].map((before) => ({ at: at - before, accounts: [key], scopes: SCOPES }));
+  const written = writeState({ ...state, ledger: { ...state.ledger, calls } });
+  await storage.transaction((tx) => tx.run(sql`update items set schedule = ${written} where id = ${id}`));
 }
 
 async function advance(world: World, days: number): Promise<void> {
@@ -300,6 +318,59 @@ eachEngine('the whole history', (openStorage) => {
     await managementOf(world, { connector: () => files })(409, 'POST', path, { window: 'full' });
   });
 
+  test('that is looked at on demand is still owed to an account that did not answer, and to no other', async (t) => {
+    const storage = await openStorage(t);
+    const { bank, world } = await open(storage, { fullRefreshDays: null });
+    const call = managementOf(world);
+    const itemId = await world.connect(DRIVEN_BANK, LOGIN);
+    const refresh = async (window?: 'full') => {
+      world.clock.advance(DAY_MS);
+      bank.asked.length = 0;
+      await call(202, 'POST', `/api/v1/items/${itemId}/refresh`, window && { window });
+      await world.run();
+      return bank.asked.map(({ account, phase }) => `${account} ${phase}`);
+    };
+    const ways = ['it failed', 'its quota was spent', 'it was not listed'] as const;
+    for (const [at, way] of ways.entries()) {
+      const late = { account: 'second' as const, day: TODAY - 35, minor: -at - 1, label: `LATE ${at}`, bookedOn: TODAY - 35 };
+      bank.payments.push(late);
+      if (way === 'it failed') bank.fails = ({ account }) => (account.handle === 'second' ? DOWN : null);
+      if (way === 'its quota was spent') await spendQuota(storage, world.clock.now() + DAY_MS, 'second');
+      if (way === 'it was not listed') bank.lists = ['first'];
+      assert.deepEqual(await refresh('full'), way === 'it failed' ? ['first full', 'second full'] : ['first full'], way);
+      bank.fails = () => null;
+      bank.lists = null;
+      assert.deepEqual(await refresh(), ['first incremental', 'second full'], way);
+      assert.ok((await labels(storage)).includes(late.label), way);
+      assert.deepEqual(await refresh(), ['first incremental', 'second incremental'], way);
+    }
+  });
+
+  test('that is looked at on demand and breaks off is asked for once more, not for ever', async (t) => {
+    const storage = await openStorage(t);
+    const { bank, world } = await open(storage, { fullRefreshDays: null });
+    const itemId = await world.connect(DRIVEN_BANK, LOGIN);
+    const refresh = async () => {
+      world.clock.advance(DAY_MS);
+      bank.asked.length = 0;
+      await refreshItem(world.services, itemId, 'api', 0);
+      await world.run();
+      return bank.asked[0]!;
+    };
+    for (const account of ['first', 'second'] as const)
+      bank.payments.push({ account, day: TODAY + 199, minor: -7, label: 'NEWEST', bookedOn: TODAY + 199 });
+    // Long after the connection: what a first history is owed for has passed.
+    world.clock.advance(200 * DAY_MS);
+    await refresh();
+    bank.brokenOff = true;
+    await storage.transaction((tx) => tx.run(sql`update items set full_refresh_wanted = 1`));
+    assert.equal((await refresh()).phase, 'full');
+    assert.equal((await refresh()).phase, 'full');
+    const { phase, from } = await refresh();
+    const held = isoDate(world.clock.now() - 91 * DAY_MS);
+    assert.deepEqual([phase, from], ['incremental', held], 'and no day of the last 90 is passed over');
+  });
+
   test('that is wanted while another refresh runs comes with the next', async (t) => {
     const storage = await openStorage(t);
     const { bank, world } = await open(storage, { fullRefreshDays: null });
@@ -363,9 +434,17 @@ eachEngine('the whole history', (openStorage) => {
     const shown = bank.payments.splice(4);
     assert.equal(await refresh(), 1, 'most rows are gone: held, and looked at whole');
     bank.fails = ({ account }) => (account.handle === 'first' ? DOWN : null);
-    assert.equal(await refresh(), 1);
+    assert.equal(await refresh(), 0, 'what is left of the wish stands with the account that failed');
     bank.fails = () => null;
     bank.payments.push(...shown);
+    bank.asked.length = 0;
     assert.equal(await refresh(), 0);
+    assert.deepEqual(
+      bank.asked.map(({ account, phase }) => [account, phase]),
+      [
+        ['first', 'full'],
+        ['second', 'incremental'],
+      ],
+    );
   });
 });
