@@ -118,7 +118,7 @@ export function ours(createdAt: number): Ours {
         onCall: () => {},
         onLogin: () => {},
         onFetch: () => {},
-        mayFetch: () => !spared,
+        sparedFor: () => (spared ? 'quota' : null),
         signal: new AbortController().signal,
       });
       if (answer.kind !== 'answered') return;

@@ -20,6 +20,7 @@ import {
   withStorableNames,
   withStorableTexts,
 } from './believable.ts';
+import type { SparedFor } from './schedule/decide.ts';
 
 /** A bank that has not answered by then is down for this refresh (status 1003), and is asked again at the next. */
 const AUTHENTICATE_LIMIT_MS = 30 * SECOND_MS;
@@ -35,7 +36,7 @@ export const CRASHED: Failure = { kind: 'failed', status: 1003, info: 'CNT_CRASH
 export type FetchedAccount = {
   account: ObservedAccount;
   asked: { phase: 'recent' | 'full' | 'incremental'; from: CalendarDate | null };
-  answer: { kind: 'fetched'; batches: readonly Batch[] } | { kind: 'spared' } | Failure;
+  answer: { kind: 'fetched'; batches: readonly Batch[] } | { kind: 'spared'; because: SparedFor } | Failure;
 };
 /** What a login that succeeded brought: it stands, whatever fails after it. */
 export type LoginOutcome = { keep?: Json | undefined; consentExpiresAt?: number | null | undefined };
@@ -64,8 +65,8 @@ export type Conversation = {
   /** What a quota counts: called before the bank is asked to let somebody in, and before it is asked for an account. */
   onLogin: () => void;
   onFetch: (account: ObservedAccount) => void;
-  /** False where an account's quota is spent: it is left as it was. */
-  mayFetch: (account: ObservedAccount) => boolean;
+  /** Why an account is left as it was; null where it is asked for. */
+  sparedFor: (account: ObservedAccount) => SparedFor | null;
   signal: AbortSignal;
 };
 
@@ -99,8 +100,9 @@ export async function askBank(conversation: Conversation): Promise<BankAnswer> {
   for (const account of accounts) {
     const from = conversation.phase === 'full' ? null : conversation.from(account);
     const phase = conversation.phase === 'incremental' && from === null ? 'full' : conversation.phase;
-    if (!conversation.mayFetch(account)) {
-      fetched.push({ account, asked: { phase, from }, answer: { kind: 'spared' } });
+    const because = conversation.sparedFor(account);
+    if (because !== null) {
+      fetched.push({ account, asked: { phase, from }, answer: { kind: 'spared', because } });
       continue;
     }
     conversation.onFetch(account);

@@ -16,6 +16,7 @@ import { identifyAccounts, type Plan, planRefresh } from './plan.ts';
 import type { AccountNote, RefreshRecord } from './record.ts';
 import { completesConnection, fingerprintOf, isAttended, type RefreshServices, type Run, statePlace } from './run.ts';
 import { type Settled, settledBefore, TOMBSTONES_MS } from './same-answer.ts';
+import { isBankFailure } from './schedule/circuit.ts';
 import type { CircuitChange } from './schedule/circuits.ts';
 import { type PlanRows, rowsOfPlan, rowsWritten } from './write.ts';
 
@@ -35,6 +36,10 @@ type Outcome = {
   consentExpiresAt?: number | null | undefined;
   /** At the login, at the list of accounts, or at every account that the bank was asked for. */
   failedWhole: boolean;
+  /** The accounts that fail while others answer; null where none does, or the refresh failed as a whole. */
+  someFailed: readonly AccountRecord[] | null;
+  /** Others that had answered before were not asked again. */
+  onlySome: boolean;
   /** How long the bank asks to be left in peace, the longest of its failures; null where it does not. */
   retryAfterMs: number | null;
   /** Null where no account was looked at. */
@@ -72,7 +77,7 @@ export async function commitAnswer(services: RefreshServices, run: Run, answer: 
     fullRefreshWanted: wantsFullRefresh(plan, refresh.phase, item.fullRefreshWanted && !isOfFiles(run)),
     keep: answer.keep,
     consentExpiresAt: answer.consentExpiresAt,
-    ...failuresOf(answer),
+    ...failuresOf(answer, plan),
     rowsAt: (timestamps) => rowsOfPlan(owner, refresh.id, plan, rowIds, timestamps),
     rows: rowsWritten(plan),
   });
@@ -88,12 +93,18 @@ function isOfFiles({ connector }: Run): boolean {
 }
 
 /** A bank that lets everybody in and then fails for every account is as down as one that lets nobody in. */
-function failuresOf({ accounts }: Answered): Pick<Outcome, 'failedWhole' | 'retryAfterMs'> {
+function failuresOf({ accounts }: Answered, plan: Plan): Pick<Outcome, 'failedWhole' | 'someFailed' | 'onlySome' | 'retryAfterMs'> {
   const asked = accounts.filter(({ answer }) => answer.kind !== 'spared');
+  // Where only those that had failed were asked, the others stand for the bank.
+  const onlySome = accounts.some(({ answer }) => answer.kind === 'spared' && answer.because === 'answered');
   const failures = asked.flatMap(({ answer }) => (answer.kind === 'failed' ? [answer] : []));
   const waits = failures.flatMap(({ retryAfterMs }) => retryAfterMs ?? []);
+  const failedWhole = failures.length > 0 && failures.length === asked.length && !onlySome;
+  const failing = plan.accounts.filter(({ record }) => record.deletedAt === null && isBankFailure(record.status));
   return {
-    failedWhole: failures.length > 0 && failures.length === asked.length,
+    failedWhole,
+    someFailed: failedWhole || plan.anomaly !== null || failing.length === 0 ? null : failing.map(({ record }) => record),
+    onlySome,
     retryAfterMs: waits.length === 0 ? null : Math.max(...waits),
   };
 }
@@ -121,6 +132,8 @@ export async function commitFailure(services: RefreshServices, run: Run, failure
     keep,
     consentExpiresAt,
     failedWhole: true,
+    someFailed: null,
+    onlySome: false,
     retryAfterMs: failure.retryAfterMs ?? null,
     rowsAt: null,
     rows: 0,
@@ -239,6 +252,7 @@ async function endingOf(services: RefreshServices, run: Run, outcome: Outcome): 
     {
       status: finished.status as StatusCode,
       failedWhole: outcome.failedWhole,
+      someFailed: outcome.someFailed,
       full: connected && refresh.phase === 'full',
       connectedOnce: connected || item.connectedOnce,
       retryAfterMs: outcome.retryAfterMs,
@@ -285,6 +299,7 @@ async function endingOf(services: RefreshServices, run: Run, outcome: Outcome): 
     rowsAt: outcome.rowsAt,
     write,
     rows: outcome.rows,
+    onlySome: outcome.onlySome,
   };
   return { ending, circuit };
 }

@@ -57,6 +57,7 @@ function ending(refresh: Refresh, write: Ending['write'] = async () => {}): Endi
       countsAsRefresh: true,
     },
     rowsAt: () => ({ accounts: [], transactions: [], changes: [] }),
+    onlySome: false,
     write,
     rows: 1,
   };

@@ -24,6 +24,8 @@ export type Ending = {
   /** Null where its accounts were not looked at; else they are as new as its last event. `rows` says about how many these are. */
   rowsAt: ((timestamps: readonly number[]) => PlanRows) | null;
   rows: number;
+  /** Only accounts that had failed were asked: the others, of which nothing is written, are no newer than before. */
+  onlySome: boolean;
   /** What it alone has to write, after its record and before its events. */
   write: (tx: Writer) => Promise<void>;
 };
@@ -60,7 +62,10 @@ async function writeGroup(tx: Writer, group: readonly Ending[]): Promise<Readonl
     ...stood.map(({ write }) => write(tx)),
     updateRefreshedItems(
       tx,
-      stood.map(({ item, rowsAt, timestamps }) => ({ ...item, accountsUpdatedAt: rowsAt === null ? null : timestamps.at(-1)! })),
+      stood.map(({ item, rowsAt, onlySome, timestamps }) => ({
+        ...item,
+        accountsUpdatedAt: rowsAt === null || onlySome ? null : timestamps.at(-1)!,
+      })),
     ),
   ]);
   await appendAll(

@@ -4,6 +4,7 @@ import type { PastRefresh } from '../items/refresh-history.ts';
 import type { KeptChange } from '../transactions/changes.ts';
 import type { HoldReason } from './detection/types.ts';
 import type { AccountNote, RefreshRecord } from './record.ts';
+import type { SparedFor } from './schedule/decide.ts';
 
 /** Null while the refresh runs, and for one of a version that kept no such record. */
 export function recordOf(refresh: Pick<PastRefresh, 'record'>): RefreshRecord | null {
@@ -73,7 +74,8 @@ export function explainAccount(note: AccountNote, list: RefreshRecord['list']): 
     return [...sentences, `The bank failed at this account (status ${note.answered.failed}${info}): its rows are as they were.`];
   }
   if ('spared' in note.answered)
-    return [...sentences, 'It was not asked for: the quota of calls to the bank for it is spent. Its rows are as they were.'];
+    // Records of older versions know one reason only.
+    return [...sentences, `It was not asked for: ${SPARED[note.answered.because ?? 'quota']}. Its rows are as they were.`];
   sentences.push(answered(note, note.answered));
   if (note.same_as !== null)
     return [
@@ -86,6 +88,11 @@ export function explainAccount(note: AccountNote, list: RefreshRecord['list']): 
   sentences.push(...kept(note), ...balance(note));
   return sentences;
 }
+
+const SPARED: Readonly<Record<SparedFor, string>> = {
+  quota: 'the quota of calls to the bank for it is spent',
+  answered: 'it had answered last time, and only those that failed then were tried again',
+};
 
 const MATCHED: Readonly<Record<AccountNote['matched_by'], string>> = {
   identity: "known by the bank's id",

@@ -16,6 +16,7 @@ import type { Created, Outcome } from './detection/types.ts';
 import { newAccount, planAccount, unanswered } from './plan-account.ts';
 import { type AccountNote, noteOfAbsent, noteOfSpared } from './record.ts';
 import type { Settled } from './same-answer.ts';
+import type { SparedFor } from './schedule/decide.ts';
 
 /** Changes of one account, and the index (in `drafts`) of the event whose timestamp its rows carry; null without an event. */
 export type PlannedAccount = {
@@ -86,7 +87,7 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
     if (fetched.answer.kind === 'spared') {
       historyComplete = false;
       // One that is new, or comes back, is told of when it is fetched.
-      if (before && !matched.reappeared) accounts.push(spared(input, before, matched.rule, fetched.asked));
+      if (before && !matched.reappeared) accounts.push(spared(input, before, matched.rule, fetched.asked, fetched.answer.because));
       return;
     }
     const base = before ?? newAccount(fetched.account, unusedIds.shift()!);
@@ -162,15 +163,16 @@ export function planRefresh(input: PlanInput, decisions: AccountOutcome, account
   };
 }
 
-/** Its quota is spent: it is as it was, but listed. */
+/** It was not asked: it is as it was, but listed. */
 function spared(
   input: PlanInput,
   before: AccountRecord,
   rule: AccountNote['matched_by'],
   asked: FetchedAccount['asked'],
+  because: SparedFor,
 ): Omit<PlannedAccount, 'event'> {
   const record = { ...unanswered(input, before), absentSince: null, absences: 0 };
-  const note = noteOfSpared(record.id, rule, asked);
+  const note = noteOfSpared(record.id, rule, asked, because);
   const changed = before.absences > 0 || record.nextWindowFrom !== before.nextWindowFrom;
   return { record, isNew: false, changed, rows: { created: [], counted: [], uncounted: [] }, outcome: null, note };
 }

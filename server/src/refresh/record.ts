@@ -5,6 +5,7 @@ import type { FetchedAccount } from './bank.ts';
 import type { AccountOutcome, AccountRule } from './detection/accounts.ts';
 import { type TrustLevel, trustLevel } from './detection/identifiers.ts';
 import type { Anomaly, HoldReason, Outcome, StoredTransaction } from './detection/types.ts';
+import type { SparedFor } from './schedule/decide.ts';
 
 /** Kept as JSON in `refreshes.record`; a version that reads an older one finds fields absent. */
 export type RefreshRecord = {
@@ -24,8 +25,8 @@ export type AccountNote = {
   answered:
     | { rows: { booked: number; pending: number; scheduled: number }; coverage: readonly Coverage[] }
     | { failed: StatusCode; info: string | null }
-    /** The bank was not asked: the account's quota was spent. */
-    | { spared: true }
+    /** The bank was not asked. */
+    | { spared: true; because: SparedFor }
     | null;
   /** The refresh whose answer was the same and was compared row by row; null where this one was. */
   same_as: string | null;
@@ -86,8 +87,13 @@ export function noteOfFailed(
   return { account_id: accountId, matched_by: matchedBy, asked, answered, ...NOTHING };
 }
 
-export function noteOfSpared(accountId: number, matchedBy: AccountNote['matched_by'], asked: FetchedAccount['asked']): AccountNote {
-  return { account_id: accountId, matched_by: matchedBy, asked, answered: { spared: true }, ...NOTHING };
+export function noteOfSpared(
+  accountId: number,
+  matchedBy: AccountNote['matched_by'],
+  asked: FetchedAccount['asked'],
+  because: SparedFor,
+): AccountNote {
+  return { account_id: accountId, matched_by: matchedBy, asked, answered: { spared: true, because }, ...NOTHING };
 }
 
 export function noteOfAbsent(accountId: number, absent: NonNullable<AccountNote['absent']>): AccountNote {

@@ -141,7 +141,7 @@ async function runClaimed(services: RefreshServices, run: Run, signal: AbortSign
     },
     onLogin: pacing.onLogin,
     onFetch: pacing.onFetch,
-    mayFetch: (account) => asking.mayFetch(accountKey(account)),
+    sparedFor: (account) => asking.sparedFor(accountKey(account)),
     signal,
   });
 

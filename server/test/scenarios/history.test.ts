@@ -129,10 +129,10 @@ eachEngine('the whole history', (openStorage) => {
     assert.deepEqual(
       bank.asked.slice(0, 2).map(({ account, phase }) => [account, phase]),
       [
-        ['first', 'incremental'],
         ['second', 'full'],
+        ['first', 'incremental'],
       ],
-      'the others are not asked for theirs once more',
+      'it is tried again alone, and the others are not asked for theirs once more',
     );
   });
 

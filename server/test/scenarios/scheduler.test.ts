@@ -2,12 +2,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/base/clock.ts';
+import { DEFAULT_ACCESS, DEFAULT_BANDS } from '../../src/connectors/access.ts';
 import type { Authentication, Connector, Failure, ObservedAccount } from '../../src/connectors/connector.ts';
 import { demoBankEntry } from '../../src/connectors/sandbox/demo-bank.ts';
 import { claimRefreshes } from '../../src/items/refreshes.ts';
 import { connectItem, refreshItem } from '../../src/refresh/connection.ts';
+import { explainAccount } from '../../src/refresh/explain.ts';
+import type { RefreshRecord } from '../../src/refresh/record.ts';
 import { dueItemsQuery } from '../../src/refresh/schedule/due.ts';
 import { readItemSchedule } from '../../src/refresh/schedule/read.ts';
+import { slotsOfDay } from '../../src/refresh/schedule/slots.ts';
 import { advanceClock } from '../../src/refresh/test-clock.ts';
 import { type Sql, sql } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';
@@ -90,6 +94,18 @@ const statusesSince = async (world: World, from: number) =>
     .filter(({ type }) => type === 'item.refreshed')
     .map(({ content, itemId }) => ({ itemId, status: (JSON.parse(content) as { status_code: number }).status_code }));
 const countEvents = async (world: World) => (await world.events()).length;
+
+/** The moments between two of the application's at which an item of the default rules is due, if all is well. */
+function slotsOf(itemId: number, from: number, to: number): number[] {
+  const rules = { ...DEFAULT_ACCESS, bands: DEFAULT_BANDS };
+  const days = Array.from({ length: Math.ceil((to - from) / DAY_MS) + 1 }, (_, day) => Math.floor(from / DAY_MS + day) * DAY_MS);
+  return days.flatMap((day) => slotsOfDay(itemId, rules, day)).filter((slot) => slot > from && slot < to);
+}
+
+/** As clients see them. */
+const updatedAccounts = (itemId: number) => sql`
+  select a.name, a.status, case when i.accounts_updated_at > a.updated_at then i.accounts_updated_at else a.updated_at end as at
+  from accounts a join items i on i.id = a.item_id where i.id = ${itemId} order by a.id`;
 
 /** The whole plan of a statement, as text. */
 async function planOf(storage: Storage, query: Sql): Promise<string> {
@@ -310,6 +326,51 @@ eachEngine('the scheduler', (open, engine) => {
     await advance(world, 5 * HOUR_MS);
     assert.deepEqual(await circuits(), []);
     for (const itemId of items) assert.equal((await itemOf(world, itemId)).status, 0, `item ${itemId}`);
+  });
+
+  test('one account of two that fails for days is tried again alone, and costs the other neither its slots nor its quota', async (t) => {
+    const bank = drivenBank({ fullRefreshDays: null });
+    const world = await start(t, bank);
+    const itemId = await world.connect(BANK, LOGIN);
+    await advance(world, 2 * DAY_MS);
+    const slots = slotsOf(itemId, START + 2 * DAY_MS, START + 9 * DAY_MS);
+    bank.fetches.length = 0;
+    bank.fail = (account) => (account === 'two' ? { kind: 'failed', status: 1003, info: null } : null);
+    await advance(world, 7 * DAY_MS - HOUR_MS);
+    const of = (handle: string) => bank.fetches.filter(({ account }) => account === handle).map(({ at }) => at);
+    assert.deepEqual(of('one'), slots);
+    assert.ok(of('two').length > 7 && of('two').length <= 7 * 3, `${of('two').length} calls for the one that fails`);
+    assert.equal((await itemOf(world, itemId)).status, 1003);
+    const schedule = (await readItemSchedule(world.services, APPLICATION, itemId, world.clock.now()))!;
+    assert.ok(schedule.failuresInARow >= 14);
+  });
+
+  test('an account that failed is tried again within 15 minutes, and the refresh says what it left alone', async (t) => {
+    const bank = drivenBank({ fullRefreshDays: null, callsPerDay: null });
+    const world = await start(t, bank);
+    const itemId = await world.connect(BANK, LOGIN);
+    bank.fail = (account) => (account === 'two' ? { kind: 'failed', status: 1003, info: null } : null);
+    await ask(world, itemId);
+    bank.fetches.length = 0;
+    bank.fail = () => null;
+    const before = await countEvents(world);
+    const accounts = () => world.services.storage.all<{ name: string; status: number; at: number }>(updatedAccounts(itemId));
+    const stood = await accounts();
+    await advance(world, 15 * MINUTE_MS);
+    assert.deepEqual(
+      bank.fetches.map(({ account }) => account),
+      ['two'],
+    );
+    assert.deepEqual(await statusesSince(world, before), [{ itemId, status: 0 }]);
+    const [one, two] = await accounts();
+    assert.deepEqual(one, stood[0], 'what was not asked is as old as it was');
+    assert.deepEqual([two!.status, two!.at > stood[1]!.at], [0, true]);
+    const { record } = (await world.services.storage.first<{ record: string }>(
+      sql`select record from refreshes where item_id = ${itemId} order by started_at desc, id desc limit 1`,
+    ))!;
+    const notes = (JSON.parse(record) as RefreshRecord).accounts;
+    assert.deepEqual(notes[0]!.answered, { spared: true, because: 'answered' });
+    assert.match(explainAccount(notes[0]!, null).join(' '), /had answered last time/);
   });
 
   test('a consent that ends: 1010 at its moment, one event, no call; renewed in time it goes on without a gap', async (t) => {

@@ -43,17 +43,38 @@ export function decideAtDue({ itemId, state, rules, consentExpiresAt, circuit, n
   return until > now ? { kind: 'postpone', until: earlier(until, consentExpiresAt) } : { kind: 'refresh' };
 }
 
+/** Why an account is not asked: its quota is spent, or it answered and only those that failed are tried again. */
+export type SparedFor = 'quota' | 'answered';
+
 export type Asking =
-  /** Each account that is named may be fetched. */
-  | { kind: 'ask'; mayFetch: (account: string) => boolean }
+  /** Of each account that is named, whether it is fetched: null where it is. */
+  | { kind: 'ask'; sparedFor: (account: string) => SparedFor | null }
   /** The bank is not asked: the refresh ends with this. `until` is when asking makes sense again; null without the user. */
   | { kind: 'spare'; status: 402 | 1007 | 1010; info: string | null; until: number | null };
 
-/** `accounts`: the ledger's names of the item's live accounts; `fingerprint`: of its credentials. */
-export function decideAsking(known: Known, asker: Asker, accounts: readonly string[], fingerprint: string | null): Asking {
+/** Whether the scheduler's next refresh is there for the accounts that failed: the others are not due yet. */
+export function asksOnlyFailed({ someFailed }: ScheduleState, asker: Asker, now: number): boolean {
+  return asker === 'scheduler' && someFailed?.slot != null && now < someFailed.slot;
+}
+
+/**
+ * `accounts`: the ledger's names of the item's live accounts; `fingerprint`: of its credentials; `answered`: those of the
+ * accounts that are not to be asked, because only others are tried again.
+ */
+export function decideAsking(
+  known: Known,
+  asker: Asker,
+  accounts: readonly string[],
+  fingerprint: string | null,
+  answered: ReadonlySet<string> = new Set(),
+): Asking {
   const { itemId, state, rules, consentExpiresAt, circuit, now } = known;
-  const mayFetch = (account: string) => SCOPES.every((scope) => callsLeft(state.ledger, rules, asker, account, scope, now) !== 0);
-  const spent = accounts.length > 0 && !accounts.some(mayFetch);
+  const sparedFor = (account: string): SparedFor | null => {
+    if (answered.has(account)) return 'answered';
+    return SCOPES.every((scope) => callsLeft(state.ledger, rules, asker, account, scope, now) !== 0) ? null : 'quota';
+  };
+  const due = accounts.filter((account) => !answered.has(account));
+  const spent = due.length > 0 && due.every((account) => sparedFor(account) !== null);
   if (asker !== 'user') {
     if (state.refused !== null && state.refused === fingerprint) return { kind: 'spare', status: 402, info: null, until: null };
     if (consentExpiresAt !== null && consentExpiresAt <= now) return { kind: 'spare', status: 1010, info: 'OTP_REQUIRED', until: null };
@@ -63,15 +84,19 @@ export function decideAsking(known: Known, asker: Asker, accounts: readonly stri
     if (loginAt > now) return { kind: 'spare', status: 1007, info: null, until: loginAt };
   }
   if (spent) {
-    const until = Math.min(...accounts.map((account) => callsFreeAt(state.ledger, rules, 'scheduler', account, now)));
+    const until = Math.min(...due.map((account) => callsFreeAt(state.ledger, rules, 'scheduler', account, now)));
     return { kind: 'spare', status: 1007, info: null, until };
   }
-  return { kind: 'ask', mayFetch };
+  return { kind: 'ask', sparedFor };
 }
 
 export type Ended = {
   asker: Asker;
   status: StatusCode | 0;
+  /** The ledger's names of the accounts that fail while the others answer; null where none does, or the refresh failed as a whole. */
+  someFailed: readonly string[] | null;
+  /** It asked for accounts that had failed before, and for no others. */
+  onlyFailed: boolean;
   /** The whole history was asked for, and the bank answered. */
   full: boolean;
   connectedOnce: boolean;
@@ -88,45 +113,70 @@ export type Ended = {
 export function decideAfter(known: Known, ended: Ended): { state: ScheduleState; dueAt: number | null } {
   const { rules, consentExpiresAt, now } = known;
   const state = remember(known, ended);
+  const slotBefore = known.state.someFailed?.slot ?? null;
   if (!rules.unattended || !ended.connectedOnce) return { state, dueAt: null };
   const consents = consentExpiresAt !== null && consentExpiresAt > now;
   // Who leaves a renewal half way has not taken back the consent that still runs.
   const renewing = ended.status === 1010 && ended.asker === 'user' && consents;
   if (needsUser(ended.status) && !renewing) return { state, dueAt: null };
-  const next = nextMoment({ ...known, state }, ended);
+  const next = nextMoment({ ...known, state }, slotBefore, ended);
   if (next === null) return { state, dueAt: consents ? consentExpiresAt : null };
   const { ledger } = state;
-  const possible = Math.max(next, loginFreeAt(ledger, rules, 'scheduler', now), anyFreeAt(ledger, rules, 'scheduler', now));
-  return { state, dueAt: consents ? earlier(possible, consentExpiresAt) : possible };
+  const loginAt = loginFreeAt(ledger, rules, 'scheduler', now);
+  const possible = Math.max(next, loginAt, anyFreeAt(ledger, rules, 'scheduler', now));
+  const again = Math.max(loginAt, failedAgainAt({ ...known, state }, ended) ?? possible);
+  const dueAt = Math.min(again, possible);
+  const someFailed = state.someFailed && again < possible ? { ...state.someFailed, slot: possible } : state.someFailed;
+  return { state: { ...state, someFailed }, dueAt: consents ? earlier(dueAt, consentExpiresAt) : dueAt };
 }
 
 /** Whether a refresh at `dueAt` has to look at the whole history, because it is long since one did. */
-export function isFullRefreshDue({ fullAt }: ScheduleState, { fullRefreshDays }: Rules, dueAt: number | null): boolean {
+export function isFullRefreshDue({ fullAt, someFailed }: ScheduleState, { fullRefreshDays }: Rules, dueAt: number | null): boolean {
+  // That is for all accounts, at their slot.
+  if (someFailed?.slot != null) return false;
   return fullRefreshDays !== null && fullAt !== null && dueAt !== null && dueAt - fullAt >= fullRefreshDays * DAY_MS;
 }
 
-function remember({ state, rules, now }: Known, { asker, spent, status, full, fingerprint }: Ended): ScheduleState {
+function remember({ state, rules, now }: Known, { asker, spent, status, someFailed, full, fingerprint }: Ended): ScheduleState {
   if (spent === null) return state;
   const mayMend = status === 1003 || status === 1007;
   // The user's own visit may have changed the credentials: what failed before says nothing of what fails now.
   const before = asker === 'user' ? 0 : state.failures;
+  const someBefore = asker === 'user' ? 0 : (state.someFailed?.times ?? 0);
   const refusedBefore = mayMend && state.refused === fingerprint ? state.refused : null;
   return {
     ledger: spend(state.ledger, rules, asker, spent, now),
-    failures: mayMend ? before + 1 : 0,
+    failures: mayMend && someFailed === null ? before + 1 : 0,
+    someFailed: someFailed === null ? null : { times: someBefore + 1, slot: null },
     refused: status === 402 ? fingerprint : refusedBefore,
     fullAt: rules.fullRefreshDays === null ? null : full ? now : (state.fullAt ?? now),
   };
 }
 
-function nextMoment({ itemId, state, rules, now }: Known, { status, spent, sparedUntil, retryAfterMs }: Ended): number | null {
+/** When all accounts are asked again. */
+function nextMoment({ itemId, state, rules, now }: Known, slotBefore: number | null, ended: Ended): number | null {
+  const { status, someFailed, onlyFailed, spent, sparedUntil, retryAfterMs } = ended;
   if (spent === null && sparedUntil !== null) return Math.max(sparedUntil, now + 1);
-  if (status === 1003 || status === 1007) {
+  if ((status === 1003 || status === 1007) && someFailed === null) {
     return retryAt(Math.max(1, state.failures), retryAfterMs, draw('retry', itemId, state.failures, now), now);
   }
+  // One account may have failed with a wish of the bank where the others are well.
+  const patientUntil = now + patienceMs(retryAfterMs);
+  // What asked only some accounts has not moved the slot of the others.
+  if (onlyFailed && slotBefore !== null && status !== 1005) {
+    const slot = Math.max(slotBefore, now + 1);
+    return slot >= patientUntil ? slot : nextSlot(itemId, rules, patientUntil);
+  }
   const restMs = status === 1005 ? UNSUPPORTED_AGAIN_MS : rules.minGapMs;
-  // One account may have failed with a wish of the bank where the item as a whole is well.
-  return nextSlot(itemId, rules, now + Math.max(restMs, patienceMs(retryAfterMs)));
+  return nextSlot(itemId, rules, Math.max(now + restMs, patientUntil));
+}
+
+/** When those that fail are tried again, ahead of the others; null where nothing is to be tried. */
+function failedAgainAt({ itemId, state, rules, now }: Known, { someFailed, spent, retryAfterMs }: Ended): number | null {
+  if (someFailed === null || spent === null) return null;
+  const times = state.someFailed?.times ?? 1;
+  const freeAt = Math.min(...someFailed.map((account) => callsFreeAt(state.ledger, rules, 'scheduler', account, now)));
+  return Math.max(freeAt, retryAt(times, retryAfterMs, draw('retry', itemId, times, now), now));
 }
 
 /** When at least one account may be asked: `now` where the ledger names none. */

@@ -6,14 +6,14 @@ import type { Refresh } from '../../items/refreshes.ts';
 import type { Writer } from '../../storage/storage.ts';
 import { type Circuit, isBankFailure } from './circuit.ts';
 import { type BankOutcomes, type CircuitChange, circuitChange, writeCircuit } from './circuits.ts';
-import { type Asking, decideAfter, decideAsking, isFullRefreshDue } from './decide.ts';
+import { type Asking, asksOnlyFailed, decideAfter, decideAsking, isFullRefreshDue } from './decide.ts';
 import { type Asker, accountKey, SCOPES, spend } from './ledger.ts';
 import { rulesFor } from './rules.ts';
 import { readState, readStateOrNothing, writeState } from './state.ts';
 
 export type Paced = {
   item: Pick<Item, 'id' | 'bankId' | 'schedule' | 'consentExpiresAt'>;
-  refresh: Pick<Refresh, 'cause'>;
+  refresh: Pick<Refresh, 'cause' | 'phase'>;
   /** It failed by a fault of ours so often that the bank is not asked any more: it ends as a failure that time may mend. */
   givenUp: boolean;
   bank: Bank | null;
@@ -32,6 +32,8 @@ export type EndedRefresh = {
   status: StatusCode;
   /** The login, the list of accounts or every account failed, rather than some: then it says something of the bank. */
   failedWhole: boolean;
+  /** The accounts that fail while others answer; null where none does, or the refresh failed as a whole. */
+  someFailed: readonly KeyedAccount[] | null;
   /** The whole history was asked for, and the bank answered. */
   full: boolean;
   connectedOnce: boolean;
@@ -39,10 +41,12 @@ export type EndedRefresh = {
   consentExpiresAt: number | null;
 };
 
+type KeyedAccount = Parameters<typeof accountKey>[0];
+
 export type Pacing = {
   /** Only where credentials were refused before are they compared: `fingerprint` is asked for then. */
   decide(
-    accounts: readonly (Parameters<typeof accountKey>[0] & { deletedAt: number | null })[],
+    accounts: readonly (KeyedAccount & { status: number; deletedAt: number | null })[],
     fingerprint: () => Promise<string>,
   ): Promise<Asking>;
   /** The bank is asked to let somebody in. A challenge that goes on is the same login, counted in the run that ends it. */
@@ -72,6 +76,12 @@ export function askerOf(cause: Refresh['cause']): Asker {
   }
 }
 
+/** The ledger's names of those that did not fail; one that shares its name with one that did is asked with it. */
+function answeredOf(accounts: readonly (KeyedAccount & { status: number })[]): ReadonlySet<string> {
+  const failed = new Set(accounts.filter(({ status }) => isBankFailure(status)).map(accountKey));
+  return new Set(accounts.map(accountKey).filter((key) => !failed.has(key)));
+}
+
 export function pace({ item, refresh, givenUp, bank, domain, applicationBands, circuit, now: beganAt }: Paced): Pacing {
   const rules = rulesFor(bank, applicationBands);
   const state = givenUp ? readStateOrNothing(item.schedule) : readState(item.schedule);
@@ -80,6 +90,7 @@ export function pace({ item, refresh, givenUp, bank, domain, applicationBands, c
   const known = { itemId: item.id, state, rules, circuit, consentExpiresAt: item.consentExpiresAt };
   const spent = { logins: 0, accounts: [] as string[], scopes: SCOPES };
   let asked = false;
+  let onlyFailed = false;
   let sparedUntil: number | null = null;
 
   /** Credentials that cannot be read any more are as refused as they were: that must not keep a refresh from its end. */
@@ -94,10 +105,12 @@ export function pace({ item, refresh, givenUp, bank, domain, applicationBands, c
 
   return {
     async decide(accounts, fingerprint) {
-      const limited = rules.callsPerDay !== null;
-      const keys = limited ? accounts.filter(({ deletedAt }) => deletedAt === null).map(accountKey) : [];
+      // Where the whole history is wanted, it is of all accounts.
+      onlyFailed = refresh.phase !== 'full' && asksOnlyFailed(state, asker, beganAt);
+      const live = rules.callsPerDay !== null || onlyFailed ? accounts.filter(({ deletedAt }) => deletedAt === null) : [];
+      const answered = onlyFailed ? answeredOf(live) : undefined;
       const refused = state.refused === null ? null : await fingerprint();
-      const asking = decideAsking({ ...known, now: beganAt }, asker, keys, refused);
+      const asking = decideAsking({ ...known, now: beganAt }, asker, live.map(accountKey), refused, answered);
       if (asking.kind === 'spare') sparedUntil = asking.until;
       return asking;
     },
@@ -112,11 +125,13 @@ export function pace({ item, refresh, givenUp, bank, domain, applicationBands, c
       return asked ? writeState({ ...state, ledger: spend(state.ledger, rules, asker, spent, now) }) : null;
     },
     async end(ended, fingerprint, outcomes, now) {
-      const { status, failedWhole, full, connectedOnce, retryAfterMs, consentExpiresAt } = ended;
+      const { failedWhole, consentExpiresAt, ...rest } = ended;
+      const { status } = rest;
+      const someFailed = ended.someFailed?.map(accountKey) ?? null;
       const print = status === 402 || state.refused !== null ? await printOf(fingerprint) : null;
       const { state: after, dueAt } = decideAfter(
         { ...known, consentExpiresAt, now },
-        { asker, status, full, connectedOnce, spent: asked || givenUp ? spent : null, sparedUntil, retryAfterMs, fingerprint: print },
+        { asker, ...rest, someFailed, onlyFailed, spent: asked || givenUp ? spent : null, sparedUntil, fingerprint: print },
       );
       const bankFailed = failedWhole && isBankFailure(status);
       const opensNow = asked && outcomes.note(domain, item.bankId, item.id, { at: now, failed: bankFailed });

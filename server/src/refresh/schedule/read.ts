@@ -57,7 +57,7 @@ export async function readItemSchedule(
     nextRefreshAt: due?.due_at == null ? null : due.due_at + clockOffsetMs,
     nextRefreshPossibleAt: possible,
     refreshesPerDay: bank?.unattended ? Math.min(rules.maxUnattendedPerDay, rules.bands.length) : 0,
-    failuresInARow: state.failures,
+    failuresInARow: Math.max(state.failures, state.someFailed?.times ?? 0),
     credentialsRefused: refused,
     bankSuspended: circuit && { since: circuit.openedAt, probeAt: circuit.probeAt },
     consent:

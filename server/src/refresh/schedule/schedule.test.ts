@@ -7,7 +7,7 @@ import { type Band, DEFAULT_ACCESS, DEFAULT_BANDS } from '../../connectors/acces
 import type { StatusCode } from '../../connectors/connector.ts';
 import { BACK_OFF_MS, RETRY_GAP_MIN_MS, retryAt } from './back-off.ts';
 import { WINDOW_MS as CIRCUIT_WINDOW_MS, ITEMS_MIN, opened, opens, probeFailed } from './circuit.ts';
-import { consentNotice, decideAfter, decideAsking, decideAtDue } from './decide.ts';
+import { asksOnlyFailed, consentNotice, decideAfter, decideAsking, decideAtDue } from './decide.ts';
 import { type Asker, accountKey, callsLeft, EMPTY_LEDGER, type Ledger, readLedger, SCOPES, spend, writeLedger } from './ledger.ts';
 import { bandsFault, type Rules, readBands, rulesFor, writeBands } from './rules.ts';
 import { JITTER_MS, nextSlot, slotsOfDay, spreadOverDay } from './slots.ts';
@@ -15,7 +15,8 @@ import { readState, type ScheduleState, writeState } from './state.ts';
 
 const MONDAY = Date.UTC(2026, 2, 2);
 const RULES: Rules = { ...DEFAULT_ACCESS, bands: DEFAULT_BANDS, unattended: true };
-const FRESH: ScheduleState = { ledger: EMPTY_LEDGER, failures: 0, refused: null, fullAt: null };
+const FRESH: ScheduleState = { ledger: EMPTY_LEDGER, failures: 0, someFailed: null, refused: null, fullAt: null };
+const NONE_FAILED = { someFailed: null, onlyFailed: false };
 const items = fc.integer({ min: 1, max: 2 ** 40 });
 const moments = fc.integer({ min: MONDAY, max: MONDAY + 400 * DAY_MS });
 
@@ -162,8 +163,10 @@ test('a ledger is read as it was written, and forgets after exactly 24 hours', (
       assert.deepEqual(spend(ledger, RULES, 'user', { logins: 0, accounts: [], scopes: SCOPES }, now + DAY_MS), EMPTY_LEDGER);
     }),
   );
-  const state: ScheduleState = { ...FRESH, failures: 3, refused: 'abc' };
-  assert.deepEqual(readState(writeState(state)), state);
+  for (const someFailed of [null, { times: 2, slot: null }, { times: 3, slot: MONDAY }]) {
+    const state: ScheduleState = { ...FRESH, failures: 3, someFailed, refused: 'abc' };
+    assert.deepEqual(readState(writeState(state)), state);
+  }
   assert.equal(writeState(FRESH), '{}');
 });
 
@@ -203,7 +206,17 @@ test('no item starves and none is hurried, whatever its refreshes end with: the 
       for (const { status, asker } of history) {
         const known = { itemId, state, rules: RULES, consentExpiresAt: null, circuit: null, now };
         const spent = { logins: 1, accounts: ['one   '], scopes: SCOPES };
-        const ended = { asker, status, full: false, connectedOnce: true, spent, sparedUntil: null, retryAfterMs: null, fingerprint: null };
+        const ended = {
+          asker,
+          status,
+          ...NONE_FAILED,
+          full: false,
+          connectedOnce: true,
+          spent,
+          sparedUntil: null,
+          retryAfterMs: null,
+          fingerprint: null,
+        };
         if (asker === 'scheduler') unattended.push(now);
         const after = decideAfter(known, ended);
         state = after.state;
@@ -232,6 +245,7 @@ test('an item that is well is refreshed twice a day, every day of a year', () =>
       const after = decideAfter(known, {
         asker: 'scheduler',
         status: 0,
+        ...NONE_FAILED,
         full: false,
         connectedOnce: true,
         spent,
@@ -251,7 +265,7 @@ test('an item that is well is refreshed twice a day, every day of a year', () =>
 
 test('what only the user can mend is never asked again by itself; a renewal left half way keeps the consent that runs', () => {
   const known = { itemId: 7, state: FRESH, rules: RULES, consentExpiresAt: MONDAY + 9 * DAY_MS, circuit: null, now: MONDAY };
-  const ended = { full: false, connectedOnce: true, spent: null, sparedUntil: null, retryAfterMs: null, fingerprint: 'f' };
+  const ended = { ...NONE_FAILED, full: false, connectedOnce: true, spent: null, sparedUntil: null, retryAfterMs: null, fingerprint: 'f' };
   for (const status of [402, 429, 1010, 1100] as const) {
     assert.equal(decideAfter(known, { ...ended, asker: 'scheduler', status }).dueAt, null);
   }
@@ -260,12 +274,81 @@ test('what only the user can mend is never asked again by itself; a renewal left
   assert.equal(decideAfter(known, { ...ended, asker: 'scheduler', status: 0, connectedOnce: false }).dueAt, null);
 });
 
+/** Days of one item with a healthy and a dead account, by the scheduler alone: who is asked when. */
+function daysOfOneDeadAccount(itemId: number, rules: Rules, days: number): { at: number; accounts: string[] }[] {
+  const accounts = ['alive ', 'dead  '];
+  const asked: { at: number; accounts: string[] }[] = [];
+  let state = FRESH;
+  let now = nextSlot(itemId, rules, MONDAY)!;
+  while (now < MONDAY + days * DAY_MS) {
+    const known = { itemId, state, rules, consentExpiresAt: null, circuit: null, now };
+    assert.equal(decideAtDue(known, 1003).kind, 'refresh');
+    const onlyFailed = asksOnlyFailed(state, 'scheduler', now);
+    const asking = decideAsking(known, 'scheduler', accounts, null, new Set(onlyFailed ? ['alive '] : []));
+    assert.ok(asking.kind === 'ask');
+    const fetched = accounts.filter((account) => asking.sparedFor(account) === null);
+    asked.push({ at: now, accounts: fetched });
+    const after = decideAfter(known, {
+      ...{ asker: 'scheduler', status: 1003, someFailed: ['dead  '], onlyFailed, full: false, connectedOnce: true },
+      ...{ spent: { logins: 1, accounts: fetched, scopes: SCOPES }, sparedUntil: null, retryAfterMs: null, fingerprint: null },
+    });
+    assert.ok(after.dueAt! > now);
+    state = after.state;
+    now = after.dueAt!;
+  }
+  return asked;
+}
+
+test('one account that fails for ever is tried again without its neighbours, which keep their two slots a day', () => {
+  fc.assert(
+    fc.property(items, fc.constantFrom(4, null), (itemId, callsPerDay) => {
+      const rules = { ...RULES, callsPerDay };
+      const asked = daysOfOneDeadAccount(itemId, rules, 30);
+      const slots = Array.from({ length: 30 }, (_, day) => slotsOfDay(itemId, rules, MONDAY + day * DAY_MS)).flat();
+      const alive = asked.filter(({ accounts }) => accounts.includes('alive '));
+      assert.deepEqual(
+        alive.map(({ at }) => at),
+        slots,
+      );
+      const tries = asked.filter(({ accounts }) => accounts.includes('dead  ')).length;
+      assert.ok(tries >= (callsPerDay === null ? 60 : 30), `${tries} tries`);
+      assert.ok(asked.length <= 60 + 60, `${asked.length} logins in 30 days`);
+      assert.ok(asked.every(({ accounts }) => accounts.length > 0));
+    }),
+  );
+});
+
+test('an account that fails is tried again as soon as an item that does, and once it answers the slot stands', () => {
+  const rules = { ...RULES, callsPerDay: null };
+  const now = slotsOfDay(7, rules, MONDAY)[0]!;
+  const slot = slotsOfDay(7, rules, MONDAY)[1]!;
+  const known = (state: ScheduleState, at: number) => ({ itemId: 7, state, rules, consentExpiresAt: null, circuit: null, now: at });
+  const ended = {
+    ...{ asker: 'scheduler' as const, full: false, connectedOnce: true, sparedUntil: null, retryAfterMs: null, fingerprint: null },
+    spent: { logins: 1, accounts: [], scopes: SCOPES },
+  };
+  const failed = { ...ended, status: 1003 as const, someFailed: ['one   '] };
+  const first = decideAfter(known(FRESH, now), { ...failed, onlyFailed: false });
+  assert.ok(first.dueAt! - now <= BACK_OFF_MS[0]!);
+  assert.deepEqual([first.state.someFailed, first.state.failures], [{ times: 1, slot }, 0]);
+  assert.ok(asksOnlyFailed(first.state, 'scheduler', first.dueAt!));
+  assert.ok(!asksOnlyFailed(first.state, 'request', first.dueAt!), 'who asks for a refresh asks for all of it');
+  assert.ok(!asksOnlyFailed(first.state, 'scheduler', slot));
+  const mended = decideAfter(known(first.state, slot - MINUTE_MS), { ...ended, ...NONE_FAILED, status: 0, onlyFailed: true });
+  assert.deepEqual([mended.dueAt, mended.state.someFailed], [slot, null]);
+  const late = decideAfter(known(first.state, slot + 1), { ...ended, ...NONE_FAILED, status: 0, onlyFailed: true });
+  assert.equal(late.dueAt, slot + 2, 'a retry that took longer than the slot delays the others, no more');
+  const wished = decideAfter(known(first.state, now + 1), { ...failed, onlyFailed: true, retryAfterMs: 13 * HOUR_MS });
+  assert.ok(wished.dueAt! >= now + 1 + 13 * HOUR_MS);
+});
+
 test('credentials that were refused are kept from the bank until they change or the user comes', () => {
   const spent = { logins: 1, accounts: [], scopes: SCOPES };
   const known = { itemId: 7, state: FRESH, rules: RULES, consentExpiresAt: null, circuit: null, now: MONDAY };
   const ended = {
     asker: 'request' as const,
     status: 402 as const,
+    ...NONE_FAILED,
     full: false,
     connectedOnce: true,
     spent,
@@ -282,7 +365,15 @@ test('credentials that were refused are kept from the bank until they change or 
 test('without its user an item logs in only so often in 24 hours', () => {
   let state = FRESH;
   const at = (now: number) => ({ itemId: 7, state, rules: RULES, consentExpiresAt: null, circuit: null, now });
-  const ended = { status: 1003 as const, full: false, connectedOnce: true, sparedUntil: null, retryAfterMs: null, fingerprint: null };
+  const ended = {
+    status: 1003 as const,
+    ...NONE_FAILED,
+    full: false,
+    connectedOnce: true,
+    sparedUntil: null,
+    retryAfterMs: null,
+    fingerprint: null,
+  };
   for (let login = 0; login < RULES.loginsPerDay!; login += 1) {
     assert.equal(decideAsking(at(MONDAY + login), 'request', [], null).kind, 'ask');
     const spent = { logins: 1, accounts: [], scopes: SCOPES };
@@ -301,7 +392,7 @@ test('what is left of a quota is asked for; only where nothing is left the bank 
   }
   const known = { itemId: 7, state: { ...FRESH, ledger }, rules: RULES, consentExpiresAt: null, circuit: null, now: MONDAY + HOUR_MS };
   const asking = decideAsking(known, 'request', ['spent ', 'free  '], null);
-  assert.ok(asking.kind === 'ask' && asking.mayFetch('free  ') && !asking.mayFetch('spent '));
+  assert.ok(asking.kind === 'ask' && asking.sparedFor('free  ') === null && asking.sparedFor('spent ') === 'quota');
   const spared = decideAsking(known, 'request', ['spent '], null);
   // The scheduler, which comes next, has three of four: free when two of the four have left the window.
   assert.deepEqual(spared, { kind: 'spare', status: 1007, info: null, until: MONDAY + 1 + DAY_MS });
@@ -324,6 +415,7 @@ test('a consent that has ended changes the status without a call; its notices co
     {
       asker: 'scheduler',
       status: 0,
+      ...NONE_FAILED,
       full: false,
       connectedOnce: true,
       spent: null,

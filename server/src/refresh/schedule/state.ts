@@ -5,18 +5,25 @@ export type ScheduleState = {
   ledger: Ledger;
   /** Refreshes in a row that failed for a reason that time may mend. */
   failures: number;
+  /**
+   * Of some accounts, while the others answer: `times` that a refresh in a row left one failing. Until `slot`, the moment at which
+   * all are due again, the scheduler asks only these; null where it does not ask before. Null where none fails, or all do.
+   */
+  someFailed: { times: number; slot: number | null } | null;
   /** The fingerprint of the credentials that the bank refused: they are not tried again without the user. */
   refused: string | null;
   /** When the whole history was last looked at, or began to be waited for; null before the first refresh. */
   fullAt: number | null;
 };
 
-type Written = Parameters<typeof readLedger>[0] & { f?: number; r?: string; h?: number };
+type Written = Parameters<typeof readLedger>[0] & { f?: number; p?: [times: number, slot?: number]; r?: string; h?: number };
 
 /** Throws where it cannot be read: a bank is not asked by whoever does not know what it was asked before. */
 export function readState(text: string): ScheduleState {
   const written = JSON.parse(text) as Written;
-  return { ledger: readLedger(written), failures: written.f ?? 0, refused: written.r ?? null, fullAt: written.h ?? null };
+  const { f: failures = 0, p: some, r: refused = null, h: fullAt = null } = written;
+  const someFailed = some ? { times: some[0], slot: some[1] ?? null } : null;
+  return { ledger: readLedger(written), failures, someFailed, refused, fullAt };
 }
 
 /** For those who ask no bank by it: what cannot be read is as if nothing were remembered. */
@@ -28,9 +35,10 @@ export function readStateOrNothing(text: string): ScheduleState {
   }
 }
 
-export function writeState({ ledger, failures, refused, fullAt }: ScheduleState): string {
+export function writeState({ ledger, failures, someFailed, refused, fullAt }: ScheduleState): string {
   const written: Written = {
     ...(failures > 0 ? { f: failures } : {}),
+    ...(someFailed !== null ? { p: someFailed.slot === null ? [someFailed.times] : [someFailed.times, someFailed.slot] } : {}),
     ...(refused !== null ? { r: refused } : {}),
     ...(fullAt !== null ? { h: fullAt } : {}),
     ...writeLedger(ledger),
