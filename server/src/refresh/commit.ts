@@ -246,9 +246,8 @@ async function endingOf(services: RefreshServices, run: Run, outcome: Outcome): 
   // were read, and are gone: there is nobody to ask for more.
   const visited = refresh.cause === 'connect' && refresh.phase !== 'full' && item.fullRefreshWanted;
   const historyOwed = !isOfFiles(run) && (refresh.phase === 'recent' || visited);
-  const followed = connected && historyOwed && !finished.fullRefresh;
   const consentExpiresAt = outcome.consentExpiresAt !== undefined ? outcome.consentExpiresAt : item.consentExpiresAt;
-  const { dueAt, schedule, circuit, fullRefreshDue } = await pacing.end(
+  const { dueAt, schedule, circuit, fullRefreshDue, mayComplete } = await pacing.end(
     {
       status: finished.status as StatusCode,
       failedWhole: outcome.failedWhole,
@@ -262,6 +261,7 @@ async function endingOf(services: RefreshServices, run: Run, outcome: Outcome): 
     services.outcomes,
     now,
   );
+  const followed = connected && historyOwed && !finished.fullRefresh && mayComplete;
   const connectorState =
     outcome.keep === undefined
       ? item.connectorState

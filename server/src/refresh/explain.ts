@@ -91,6 +91,7 @@ export function explainAccount(note: AccountNote, list: RefreshRecord['list']): 
 
 const SPARED: Readonly<Record<SparedFor, string>> = {
   quota: 'the quota of calls to the bank for it is spent',
+  wish: 'the bank had failed at it and wished to be left in peace',
   answered: 'it had answered last time, and only those that failed then were tried again',
 };
 

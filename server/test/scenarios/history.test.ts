@@ -373,7 +373,7 @@ eachEngine('the whole history', (openStorage) => {
 
   test('that is wanted while another refresh runs comes with the next', async (t) => {
     const storage = await openStorage(t);
-    const { bank, world } = await open(storage, { fullRefreshDays: null });
+    const { bank, world } = await open(storage, { fullRefreshDays: null, callsPerDay: null });
     const call = managementOf(world);
     const itemId = await world.connect(DRIVEN_BANK, LOGIN);
     const wishes = {

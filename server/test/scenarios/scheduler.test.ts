@@ -373,6 +373,67 @@ eachEngine('the scheduler', (open, engine) => {
     assert.match(explainAccount(notes[0]!, null).join(' '), /had answered last time/);
   });
 
+  test('a bank that wishes to be left in peace at the login is, whoever asks but the user', async (t) => {
+    const bank = drivenBank();
+    const world = await start(t, bank);
+    const itemId = await world.connect(BANK, LOGIN);
+    await advance(world, HOUR_MS);
+    bank.answer = () => ({ kind: 'failed', status: 1007, info: null, retryAfterMs: 6 * HOUR_MS });
+    await ask(world, itemId);
+    const until = bank.logins.at(-1)! + 6 * HOUR_MS;
+    const logins = bank.logins.length;
+    bank.answer = () => null;
+    await advance(world, MINUTE_MS);
+    await ask(world, itemId);
+    assert.deepEqual([bank.logins.length, (await itemOf(world, itemId)).status], [logins, 1007]);
+    const schedule = () => readItemSchedule(world.services, APPLICATION, itemId, world.clock.now());
+    assert.equal((await schedule())!.nextRefreshPossibleAt, until);
+    await ask(world, itemId, 'connect');
+    assert.deepEqual([bank.logins.length, (await itemOf(world, itemId)).status], [logins + 1, 0]);
+    assert.ok((await schedule())!.nextRefreshPossibleAt! < until, 'and the wish is of the past');
+  });
+
+  test('the full history is fetched at once of the accounts for which the bank has no other wish', async (t) => {
+    const bank = drivenBank();
+    bank.fail = (account) => (account === 'two' ? { kind: 'failed', status: 1003, info: null, retryAfterMs: 6 * HOUR_MS } : null);
+    const world = await start(t, bank);
+    await world.connect(BANK, LOGIN);
+    assert.deepEqual(
+      bank.fetches.map(({ account }) => account),
+      ['one', 'two', 'one'],
+    );
+    bank.fail = () => null;
+    bank.fetches.length = 0;
+    await advance(world, 6 * HOUR_MS - MINUTE_MS);
+    assert.deepEqual(bank.fetches, []);
+    await advance(world, DAY_MS);
+    assert.ok(bank.fetches.some(({ account }) => account === 'two'));
+  });
+
+  test('the full history counts as a call without the user, and waits for the next refresh where none is left', async (t) => {
+    const bank = drivenBank({ fullRefreshDays: null });
+    bank.fail = (account) => (account === 'two' ? { kind: 'failed', status: 1003, info: null } : null);
+    const world = await start(t, bank);
+    const itemId = await world.connect(BANK, LOGIN);
+    bank.fail = () => null;
+    const left = async () =>
+      (await readItemSchedule(world.services, APPLICATION, itemId, world.clock.now()))!.quotas!.map((quota) => quota.left.balances.request);
+    assert.deepEqual(await left(), [3, 3]);
+    while (Math.max(...(await left())) > 0) await ask(world, itemId);
+    const { storage } = world.services;
+    await storage.transaction((tx) => tx.run(sql`update items set full_refresh_wanted = 1`));
+    const completions = async () =>
+      (await storage.first<{ count: number }>(sql`select count(*) as count from refreshes where cause = 'completion'`))!.count;
+    await ask(world, itemId, 'connect');
+    assert.deepEqual([await completions(), (await itemOf(world, itemId)).status], [1, 0]);
+    await advance(world, 2 * DAY_MS);
+    const { phase } = (await storage.first<{ phase: string }>(
+      sql`select phase from refreshes where cause = 'scheduler' order by started_at limit 1`,
+    ))!;
+    assert.equal(phase, 'full');
+    assert.deepEqual(await storage.first(sql`select full_refresh_wanted from items`), { full_refresh_wanted: 0 });
+  });
+
   test('a consent that ends: 1010 at its moment, one event, no call; renewed in time it goes on without a gap', async (t) => {
     const bank = drivenBank();
     let until = START + 20 * DAY_MS;

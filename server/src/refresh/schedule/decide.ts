@@ -39,12 +39,14 @@ export function decideAtDue({ itemId, state, rules, consentExpiresAt, circuit, n
     const until = earlier(lookAgainAt(circuit, itemId, now), consentExpiresAt);
     return status === 1007 ? { kind: 'postpone', until } : { kind: 'become', status: 1007, info: null, until };
   }
-  const until = Math.max(loginFreeAt(state.ledger, rules, 'scheduler', now), anyFreeAt(state.ledger, rules, 'scheduler', now));
+  const { ledger } = state;
+  const freeAt = Math.max(loginFreeAt(ledger, rules, 'scheduler', now), anyFreeAt(ledger, rules, 'scheduler', now));
+  const until = Math.max(freeAt, leftInPeaceUntil(state, now));
   return until > now ? { kind: 'postpone', until: earlier(until, consentExpiresAt) } : { kind: 'refresh' };
 }
 
-/** Why an account is not asked: its quota is spent, or it answered and only those that failed are tried again. */
-export type SparedFor = 'quota' | 'answered';
+/** Why an account is not asked: its quota is spent, it failed and the bank wishes to be left in peace, or it answered and only those that failed are tried again. */
+export type SparedFor = 'quota' | 'wish' | 'answered';
 
 export type Asking =
   /** Of each account that is named, whether it is fetched: null where it is. */
@@ -57,25 +59,33 @@ export function asksOnlyFailed({ someFailed }: ScheduleState, asker: Asker, now:
   return asker === 'scheduler' && someFailed?.slot != null && now < someFailed.slot;
 }
 
+/** Until when the bank wishes to be left in peace by the whole item; `now` where it does not. */
+function leftInPeaceUntil({ patientUntil, someFailed }: ScheduleState, now: number): number {
+  return patientUntil !== null && someFailed === null ? Math.max(patientUntil, now) : now;
+}
+
 /**
- * `accounts`: the ledger's names of the item's live accounts; `fingerprint`: of its credentials; `answered`: those of the
- * accounts that are not to be asked, because only others are tried again.
+ * By the ledger's names: `accounts` are the item's live ones, `failed` those of them that failed last time. `fingerprint` is of
+ * its credentials. `onlyFailed`: the others are not due.
  */
 export function decideAsking(
   known: Known,
   asker: Asker,
   accounts: readonly string[],
   fingerprint: string | null,
-  answered: ReadonlySet<string> = new Set(),
+  { failed, onlyFailed }: { failed: ReadonlySet<string>; onlyFailed: boolean } = { failed: new Set(), onlyFailed: false },
 ): Asking {
   const { itemId, state, rules, consentExpiresAt, circuit, now } = known;
+  const patientUntil = asker === 'user' ? now : Math.max(state.patientUntil ?? now, now);
+  const answered = new Set(onlyFailed ? accounts.filter((account) => !failed.has(account)) : []);
   const sparedFor = (account: string): SparedFor | null => {
     if (answered.has(account)) return 'answered';
+    if (patientUntil > now && failed.has(account)) return 'wish';
     return SCOPES.every((scope) => callsLeft(state.ledger, rules, asker, account, scope, now) !== 0) ? null : 'quota';
   };
   const due = accounts.filter((account) => !answered.has(account));
   const spent = due.length > 0 && due.every((account) => sparedFor(account) !== null);
-  if (asker !== 'user') {
+  if (asker !== 'user' && asker !== 'completion') {
     if (state.refused !== null && state.refused === fingerprint) return { kind: 'spare', status: 402, info: null, until: null };
     if (consentExpiresAt !== null && consentExpiresAt <= now) return { kind: 'spare', status: 1010, info: 'OTP_REQUIRED', until: null };
     if (circuit && circuit.probeItemId !== itemId)
@@ -83,8 +93,12 @@ export function decideAsking(
     const loginAt = loginFreeAt(state.ledger, rules, asker, now);
     if (loginAt > now) return { kind: 'spare', status: 1007, info: null, until: loginAt };
   }
+  const inPeaceUntil = asker === 'user' ? now : leftInPeaceUntil(state, now);
+  if (inPeaceUntil > now) return { kind: 'spare', status: 1007, info: null, until: inPeaceUntil };
   if (spent) {
-    const until = Math.min(...due.map((account) => callsFreeAt(state.ledger, rules, 'scheduler', account, now)));
+    const freeAt = (account: string) =>
+      Math.max(callsFreeAt(state.ledger, rules, 'scheduler', account, now), failed.has(account) ? patientUntil : now);
+    const until = Math.min(...due.map(freeAt));
     return { kind: 'spare', status: 1007, info: null, until };
   }
   return { kind: 'ask', sparedFor };
@@ -117,7 +131,7 @@ export function decideAfter(known: Known, ended: Ended): { state: ScheduleState;
   if (!rules.unattended || !ended.connectedOnce) return { state, dueAt: null };
   const consents = consentExpiresAt !== null && consentExpiresAt > now;
   // Who leaves a renewal half way has not taken back the consent that still runs.
-  const renewing = ended.status === 1010 && ended.asker === 'user' && consents;
+  const renewing = ended.status === 1010 && (ended.asker === 'user' || ended.asker === 'completion') && consents;
   if (needsUser(ended.status) && !renewing) return { state, dueAt: null };
   const next = nextMoment({ ...known, state }, slotBefore, ended);
   if (next === null) return { state, dueAt: consents ? consentExpiresAt : null };
@@ -137,17 +151,23 @@ export function isFullRefreshDue({ fullAt, someFailed }: ScheduleState, { fullRe
   return fullRefreshDays !== null && fullAt !== null && dueAt !== null && dueAt - fullAt >= fullRefreshDays * DAY_MS;
 }
 
-function remember({ state, rules, now }: Known, { asker, spent, status, someFailed, full, fingerprint }: Ended): ScheduleState {
+function remember(
+  { state, rules, now }: Known,
+  { asker, spent, status, someFailed, full, retryAfterMs, fingerprint }: Ended,
+): ScheduleState {
   if (spent === null) return state;
   const mayMend = status === 1003 || status === 1007;
   // The user's own visit may have changed the credentials: what failed before says nothing of what fails now.
   const before = asker === 'user' ? 0 : state.failures;
   const someBefore = asker === 'user' ? 0 : (state.someFailed?.times ?? 0);
+  const patientBefore = asker === 'user' ? now : (state.patientUntil ?? now);
+  const patientUntil = Math.max(patientBefore, now + patienceMs(retryAfterMs));
   const refusedBefore = mayMend && state.refused === fingerprint ? state.refused : null;
   return {
     ledger: spend(state.ledger, rules, asker, spent, now),
     failures: mayMend && someFailed === null ? before + 1 : 0,
     someFailed: someFailed === null ? null : { times: someBefore + 1, slot: null },
+    patientUntil: mayMend && patientUntil > now ? patientUntil : null,
     refused: status === 402 ? fingerprint : refusedBefore,
     fullAt: rules.fullRefreshDays === null ? null : full ? now : (state.fullAt ?? now),
   };
@@ -158,10 +178,11 @@ function nextMoment({ itemId, state, rules, now }: Known, slotBefore: number | n
   const { status, someFailed, onlyFailed, spent, sparedUntil, retryAfterMs } = ended;
   if (spent === null && sparedUntil !== null) return Math.max(sparedUntil, now + 1);
   if ((status === 1003 || status === 1007) && someFailed === null) {
-    return retryAt(Math.max(1, state.failures), retryAfterMs, draw('retry', itemId, state.failures, now), now);
+    const retry = retryAt(Math.max(1, state.failures), retryAfterMs, draw('retry', itemId, state.failures, now), now);
+    return Math.max(retry, state.patientUntil ?? now);
   }
   // One account may have failed with a wish of the bank where the others are well.
-  const patientUntil = now + patienceMs(retryAfterMs);
+  const patientUntil = Math.max(now + patienceMs(retryAfterMs), state.patientUntil ?? now);
   // What asked only some accounts has not moved the slot of the others.
   if (onlyFailed && slotBefore !== null && status !== 1005) {
     const slot = Math.max(slotBefore, now + 1);
@@ -176,7 +197,7 @@ function failedAgainAt({ itemId, state, rules, now }: Known, { someFailed, spent
   if (someFailed === null || spent === null) return null;
   const times = state.someFailed?.times ?? 1;
   const freeAt = Math.min(...someFailed.map((account) => callsFreeAt(state.ledger, rules, 'scheduler', account, now)));
-  return Math.max(freeAt, retryAt(times, retryAfterMs, draw('retry', itemId, times, now), now));
+  return Math.max(freeAt, state.patientUntil ?? now, retryAt(times, retryAfterMs, draw('retry', itemId, times, now), now));
 }
 
 /** When at least one account may be asked: `now` where the ledger names none. */
@@ -195,12 +216,19 @@ function earlier(a: number, b: number | null): number {
   return b === null ? a : Math.min(a, b);
 }
 
+/** Whether the full history may follow the first data at once; where it may not, whichever refresh is next brings it. */
+export function mayComplete({ ledger }: ScheduleState, rules: Rules, now: number): boolean {
+  return anyFreeAt(ledger, rules, 'completion', now) <= now;
+}
+
 /** An answer to "when may I ask again?": for a request of the API, without the user. */
 export function possibleAt(known: Known): number | null {
   const { itemId, state, rules, circuit, consentExpiresAt, now } = known;
   if (consentExpiresAt !== null && consentExpiresAt <= now) return null;
   const bank = circuit && circuit.probeItemId !== itemId ? lookAgainAt(circuit, itemId, now) : now;
-  return Math.max(bank, loginFreeAt(state.ledger, rules, 'request', now), anyFreeAt(state.ledger, rules, 'request', now));
+  const { ledger } = state;
+  const peace = leftInPeaceUntil(state, now);
+  return Math.max(bank, peace, loginFreeAt(ledger, rules, 'request', now), anyFreeAt(ledger, rules, 'request', now));
 }
 
 /** Whole days before its consent ends at which the item's schedule says so. */

@@ -22,8 +22,11 @@ export const WINDOW_MS = DAY_MS;
 /** 36 bits: two of an item's 500 accounts at most share a key once in half a million items, and then share a quota. */
 const KEY_CHARACTERS = 6;
 
-/** Who asks decides what it may spend: the scheduler leaves a part for requests; who is present spends what is the user's own. */
-export type Asker = 'scheduler' | 'request' | 'user';
+/**
+ * Who asks decides what it may spend: the scheduler leaves a part for requests; who is present spends what is the user's own. The
+ * full history (`completion`) follows a visit of the user, but tells the bank that nobody is there, so the bank counts it.
+ */
+export type Asker = 'scheduler' | 'request' | 'completion' | 'user';
 
 /** The ledger's name for an account: from what the bank says of it, because a new account has no id of ours yet. */
 export function accountKey({
@@ -83,6 +86,7 @@ function quotaOf(rules: Rules, asker: Asker): number | null {
     case 'scheduler':
       return Math.max(0, rules.callsPerDay - rules.callsKeptForRequests);
     case 'request':
+    case 'completion':
       return rules.callsPerDay;
     case 'user':
       return rules.countsAttended ? rules.callsPerDay : null;

@@ -6,7 +6,7 @@ import type { Refresh } from '../../items/refreshes.ts';
 import type { Writer } from '../../storage/storage.ts';
 import { type Circuit, isBankFailure } from './circuit.ts';
 import { type BankOutcomes, type CircuitChange, circuitChange, writeCircuit } from './circuits.ts';
-import { type Asking, asksOnlyFailed, decideAfter, decideAsking, isFullRefreshDue } from './decide.ts';
+import { type Asking, asksOnlyFailed, decideAfter, decideAsking, isFullRefreshDue, mayComplete } from './decide.ts';
 import { type Asker, accountKey, SCOPES, spend } from './ledger.ts';
 import { rulesFor } from './rules.ts';
 import { readState, readStateOrNothing, writeState } from './state.ts';
@@ -26,7 +26,7 @@ export type Paced = {
 };
 
 /** What the end of a refresh writes beside its rows. */
-export type PacedEnd = { dueAt: number | null; schedule: string; circuit: CircuitChange; fullRefreshDue: boolean };
+export type PacedEnd = { dueAt: number | null; schedule: string; circuit: CircuitChange; fullRefreshDue: boolean; mayComplete: boolean };
 
 export type EndedRefresh = {
   status: StatusCode;
@@ -64,9 +64,8 @@ export function askerOf(cause: Refresh['cause']): Asker {
   switch (cause) {
     case 'connect':
       return 'user';
-    // The user is still there, or has just been: the second half of one visit.
     case 'completion':
-      return 'user';
+      return 'completion';
     case 'api':
       return 'request';
     case 'scheduler':
@@ -74,12 +73,6 @@ export function askerOf(cause: Refresh['cause']): Asker {
     default:
       return cause satisfies never;
   }
-}
-
-/** The ledger's names of those that did not fail; one that shares its name with one that did is asked with it. */
-function answeredOf(accounts: readonly (KeyedAccount & { status: number })[]): ReadonlySet<string> {
-  const failed = new Set(accounts.filter(({ status }) => isBankFailure(status)).map(accountKey));
-  return new Set(accounts.map(accountKey).filter((key) => !failed.has(key)));
 }
 
 export function pace({ item, refresh, givenUp, bank, domain, applicationBands, circuit, now: beganAt }: Paced): Pacing {
@@ -107,10 +100,11 @@ export function pace({ item, refresh, givenUp, bank, domain, applicationBands, c
     async decide(accounts, fingerprint) {
       // Where the whole history is wanted, it is of all accounts.
       onlyFailed = refresh.phase !== 'full' && asksOnlyFailed(state, asker, beganAt);
-      const live = rules.callsPerDay !== null || onlyFailed ? accounts.filter(({ deletedAt }) => deletedAt === null) : [];
-      const answered = onlyFailed ? answeredOf(live) : undefined;
+      const named = rules.callsPerDay !== null || state.someFailed !== null;
+      const live = named ? accounts.filter(({ deletedAt }) => deletedAt === null) : [];
+      const failed = new Set(live.filter(({ status }) => isBankFailure(status)).map(accountKey));
       const refused = state.refused === null ? null : await fingerprint();
-      const asking = decideAsking({ ...known, now: beganAt }, asker, live.map(accountKey), refused, answered);
+      const asking = decideAsking({ ...known, now: beganAt }, asker, live.map(accountKey), refused, { failed, onlyFailed });
       if (asking.kind === 'spare') sparedUntil = asking.until;
       return asking;
     },
@@ -137,7 +131,8 @@ export function pace({ item, refresh, givenUp, bank, domain, applicationBands, c
       const opensNow = asked && outcomes.note(domain, item.bankId, item.id, { at: now, failed: bankFailed });
       const change = asked ? circuitChange(circuit, item.id, bankFailed, opensNow) : null;
       if (change === 'close') outcomes.forget(domain, item.bankId);
-      return { dueAt, schedule: writeState(after), circuit: change, fullRefreshDue: isFullRefreshDue(after, rules, dueAt) };
+      const fullRefreshDue = isFullRefreshDue(after, rules, dueAt);
+      return { dueAt, schedule: writeState(after), circuit: change, fullRefreshDue, mayComplete: mayComplete(after, rules, now) };
     },
     async writeCircuit(tx, change, now) {
       if (change !== null) await writeCircuit(tx, place, circuit, change, now);

@@ -7,7 +7,7 @@ import { type Band, DEFAULT_ACCESS, DEFAULT_BANDS } from '../../connectors/acces
 import type { StatusCode } from '../../connectors/connector.ts';
 import { BACK_OFF_MS, RETRY_GAP_MIN_MS, retryAt } from './back-off.ts';
 import { WINDOW_MS as CIRCUIT_WINDOW_MS, ITEMS_MIN, opened, opens, probeFailed } from './circuit.ts';
-import { asksOnlyFailed, consentNotice, decideAfter, decideAsking, decideAtDue } from './decide.ts';
+import { asksOnlyFailed, consentNotice, decideAfter, decideAsking, decideAtDue, possibleAt } from './decide.ts';
 import { type Asker, accountKey, callsLeft, EMPTY_LEDGER, type Ledger, readLedger, SCOPES, spend, writeLedger } from './ledger.ts';
 import { bandsFault, type Rules, readBands, rulesFor, writeBands } from './rules.ts';
 import { JITTER_MS, nextSlot, slotsOfDay, spreadOverDay } from './slots.ts';
@@ -15,7 +15,7 @@ import { readState, type ScheduleState, writeState } from './state.ts';
 
 const MONDAY = Date.UTC(2026, 2, 2);
 const RULES: Rules = { ...DEFAULT_ACCESS, bands: DEFAULT_BANDS, unattended: true };
-const FRESH: ScheduleState = { ledger: EMPTY_LEDGER, failures: 0, someFailed: null, refused: null, fullAt: null };
+const FRESH: ScheduleState = { ledger: EMPTY_LEDGER, failures: 0, someFailed: null, patientUntil: null, refused: null, fullAt: null };
 const NONE_FAILED = { someFailed: null, onlyFailed: false };
 const items = fc.integer({ min: 1, max: 2 ** 40 });
 const moments = fc.integer({ min: MONDAY, max: MONDAY + 400 * DAY_MS });
@@ -122,7 +122,7 @@ test("a bank's own rules go before the application's, and files spare no bank", 
 const ACCOUNTS = ['first ', 'second', 'third '];
 const asks = fc.record({
   gapMs: fc.integer({ min: 0, max: 8 * HOUR_MS }),
-  asker: fc.constantFrom<Asker>('scheduler', 'request', 'user'),
+  asker: fc.constantFrom<Asker>('scheduler', 'request', 'completion', 'user'),
   accounts: fc.subarray(ACCOUNTS, { minLength: 1 }),
 });
 
@@ -164,7 +164,7 @@ test('a ledger is read as it was written, and forgets after exactly 24 hours', (
     }),
   );
   for (const someFailed of [null, { times: 2, slot: null }, { times: 3, slot: MONDAY }]) {
-    const state: ScheduleState = { ...FRESH, failures: 3, someFailed, refused: 'abc' };
+    const state: ScheduleState = { ...FRESH, failures: 3, someFailed, patientUntil: MONDAY + 1, refused: 'abc' };
     assert.deepEqual(readState(writeState(state)), state);
   }
   assert.equal(writeState(FRESH), '{}');
@@ -284,7 +284,7 @@ function daysOfOneDeadAccount(itemId: number, rules: Rules, days: number): { at:
     const known = { itemId, state, rules, consentExpiresAt: null, circuit: null, now };
     assert.equal(decideAtDue(known, 1003).kind, 'refresh');
     const onlyFailed = asksOnlyFailed(state, 'scheduler', now);
-    const asking = decideAsking(known, 'scheduler', accounts, null, new Set(onlyFailed ? ['alive '] : []));
+    const asking = decideAsking(known, 'scheduler', accounts, null, { failed: new Set(['dead  ']), onlyFailed });
     assert.ok(asking.kind === 'ask');
     const fetched = accounts.filter((account) => asking.sparedFor(account) === null);
     asked.push({ at: now, accounts: fetched });
@@ -340,6 +340,39 @@ test('an account that fails is tried again as soon as an item that does, and onc
   assert.equal(late.dueAt, slot + 2, 'a retry that took longer than the slot delays the others, no more');
   const wished = decideAfter(known(first.state, now + 1), { ...failed, onlyFailed: true, retryAfterMs: 13 * HOUR_MS });
   assert.ok(wished.dueAt! >= now + 1 + 13 * HOUR_MS);
+});
+
+test('what the bank wishes binds whoever asks, but for the user: of all accounts, or of those that failed', () => {
+  const known = (state: ScheduleState, now: number) => ({ itemId: 7, state, rules: RULES, consentExpiresAt: null, circuit: null, now });
+  const ended = {
+    ...{ asker: 'request' as const, status: 1007 as const, onlyFailed: false, full: false, connectedOnce: true, sparedUntil: null },
+    ...{ spent: { logins: 1, accounts: [], scopes: SCOPES }, retryAfterMs: 6 * HOUR_MS, fingerprint: null },
+  };
+  const until = MONDAY + 6 * HOUR_MS;
+  const soon = MONDAY + MINUTE_MS;
+  const spared = { kind: 'spare', status: 1007, info: null, until };
+  const whole = decideAfter(known(FRESH, MONDAY), { ...ended, someFailed: null });
+  assert.ok(whole.dueAt! >= until);
+  for (const asker of ['request', 'completion', 'scheduler'] as const)
+    assert.deepEqual(decideAsking(known(whole.state, soon), asker, ['one   '], null), spared, asker);
+  assert.equal(decideAsking(known(whole.state, soon), 'user', ['one   '], null).kind, 'ask');
+  assert.equal(decideAsking(known(whole.state, until), 'request', ['one   '], null).kind, 'ask');
+  assert.deepEqual([possibleAt(known(whole.state, soon)), possibleAt(known(whole.state, until))], [until, until]);
+  assert.deepEqual(decideAtDue(known(whole.state, soon), 1007), { kind: 'postpone', until });
+
+  const some = decideAfter(known(FRESH, MONDAY), { ...ended, someFailed: ['two   '] });
+  const failed = { failed: new Set(['two   ']), onlyFailed: false };
+  const asking = decideAsking(known(some.state, soon), 'completion', ['one   ', 'two   '], null, failed);
+  assert.ok(asking.kind === 'ask');
+  assert.deepEqual(['one   ', 'two   '].map(asking.sparedFor), [null, 'wish']);
+  assert.equal(possibleAt(known(some.state, soon)), soon);
+  assert.deepEqual(decideAsking(known(some.state, soon), 'request', ['two   '], null, failed), spared);
+  // An answer of the others leaves the wish as it is; the user's visit, and an answer of all, end it.
+  const others = { ...ended, someFailed: ['two   '], retryAfterMs: null };
+  const kept = decideAfter(known(some.state, soon), { ...others, status: 1003 });
+  assert.deepEqual([kept.state.patientUntil, kept.dueAt! >= until], [until, true]);
+  assert.equal(decideAfter(known(some.state, soon), { ...others, asker: 'user', status: 1003 }).state.patientUntil, null);
+  assert.equal(decideAfter(known(some.state, soon), { ...others, someFailed: null, status: 0 }).state.patientUntil, null);
 });
 
 test('credentials that were refused are kept from the bank until they change or the user comes', () => {
