@@ -161,7 +161,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
     due: () => due,
     onRelief: want,
   });
-  const due = createDue({ storage, clock, lanes, channels, book, monotonicMs, mayClaim: maySend, ...recorder, onTrouble });
+  const due = createDue({ storage, clock, lanes, channels, book, monotonicMs, mayClaim: maySend, isWithdrawn, ...recorder, onTrouble });
   const probing = createProbing({
     ...{ storage, clock, monotonicMs, lanes, channels, book, circuits, maySend, isWithdrawn, settler, recorder, onTrouble },
   });

@@ -107,6 +107,9 @@ export function createAttendance(options: {
     if (!positions) return;
     for (const lane of among) {
       const through = positions[lane.number] ?? 0;
+      // What is due may wait here behind a rate for long: only what is under way ends as it ends.
+      const queued = channel.queue.take((job) => job.parked && !job.replay && job.lane === lane && job.event.seq <= through);
+      due.unclaim(channel, queued);
       const waiting = book.upTo(lane.number, id, through).filter(({ seq }) => !channel.claims.has(`${lane.number}/${seq}`));
       for (const row of waiting) book.remove(row);
       const parked = waiting.map(({ seq }) => seq);
@@ -130,7 +133,7 @@ export function createAttendance(options: {
       for (const channel of unordered) settler.revive(channel.endpoint.id);
       for (const channel of skipping) skip(channel, lanes.values());
       for (const channel of channels.all()) tend(channel);
-      if (enabled.length + unordered.length > 0) due.note(0);
+      if (enabled.length + unordered.length + skipping.length > 0) due.note(0);
     },
     taken(lane, stranded) {
       for (const place of stranded) settler.release({ lane, ...place });

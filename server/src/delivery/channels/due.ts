@@ -42,6 +42,7 @@ export function createDue(options: {
   book: Book;
   monotonicMs: () => number;
   mayClaim: () => boolean;
+  isWithdrawn: (event: LoggedEvent) => boolean;
   /** What was parked for an endpoint or an event that no longer exists. */
   drop: (job: Job, endpointId: string) => void;
   /** Due, and yet it has to wait behind an older one of its item. */
@@ -56,6 +57,8 @@ export function createDue(options: {
   let doubtful = true;
   /** Something due could not go to a queue, and may when results are written. */
   let saturated = false;
+  /** A read met rows that are to be deleted and still stand: they may have taken the place of others. */
+  let outdated = false;
   /** Released while a read was under way: its snapshot may still show them as they were. */
   const releasedMeanwhile = new Set<string>();
 
@@ -156,13 +159,18 @@ export function createDue(options: {
       lag: null,
       queuedAt: options.monotonicMs(),
     } as const;
-    if (!channel || !event || event.erased) {
+    if (!channel || !event || event.erased || options.isWithdrawn(event)) {
       channel?.claims.add(key);
       saturated = true;
       options.drop({ ...base, event: event ?? missing(row) }, row.endpoint_id);
       return false;
     }
     if (!channel.gate.maySend() || channel.gate.mustLag() || channel.claims.has(key)) return false;
+    // Its owner wants it no more: its row goes with the next flush.
+    if (!book.has({ lane: row.lane, endpointId: row.endpoint_id, itemId: row.item_id, seq: row.seq })) {
+      outdated = true;
+      return false;
+    }
     if (channel.claims.size >= CLAIMS_MAX) {
       saturated = true;
       return false;
@@ -207,7 +215,8 @@ export function createDue(options: {
         released = true;
         end(channels.get(endpointId), endpointId, `${job.lane.number}/${job.event.seq}`);
       }
-      if (released && saturated) note(0);
+      if ((released && saturated) || outdated) note(0);
+      outdated = false;
     },
     unclaim(channel, jobs) {
       for (const { lane, event } of jobs) end(channel, channel.endpoint.id, `${lane.number}/${event.seq}`);
