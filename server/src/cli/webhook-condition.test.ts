@@ -8,6 +8,7 @@ import { conditionLines } from './webhook-condition.ts';
 const NOW = Date.parse('2026-03-02T08:00:00.000Z');
 const WELL: Condition = {
   circuit: 'closed',
+  answered: false,
   failuresInARow: 0,
   failingSince: null,
   nextProbeAt: null,
@@ -26,16 +27,22 @@ test('a webhook that is well says little', () => {
 });
 
 test('one that recovers says since when it had failed', () => {
-  const [circuit] = conditionLines({ ...WELL, circuit: 'half_open', failingSince: NOW });
+  const [circuit] = conditionLines({ ...WELL, circuit: 'half_open', answered: true, failingSince: NOW });
   assert.equal(
     circuit,
     '  Circuit       half open: it answers again after failing since 2026-03-02T08:00:00.000Z, and is sent what it missed',
+  );
+  const [vouchedFor] = conditionLines({ ...WELL, circuit: 'half_open', failingSince: NOW });
+  assert.equal(
+    vouchedFor,
+    '  Circuit       half open: it failed since 2026-03-02T08:00:00.000Z, is taken for well by its owner, and has received nothing yet',
   );
 });
 
 test('one that gets nothing says why, until when, and what it has missed', () => {
   const lines = conditionLines({
     circuit: 'open',
+    answered: false,
     failuresInARow: 12,
     failingSince: NOW - HOUR_MS,
     nextProbeAt: NOW + MINUTE_MS,

@@ -18,7 +18,7 @@ export function conditionLines({ backlog, ...condition }: Condition): string[] {
   return rows.flatMap(([title, value]) => (value === null ? [] : [`  ${title.padEnd(14)}${value}`]));
 }
 
-function circuitText({ circuit, failuresInARow, failingSince }: Omit<Condition, 'backlog'>): string {
+function circuitText({ circuit, answered, failuresInARow, failingSince }: Omit<Condition, 'backlog'>): string {
   const since = failingSince === null ? '' : ` since ${isoTimestamp(failingSince)}`;
   const run = `${failuresInARow} failures in a row${since}`;
   switch (circuit) {
@@ -27,7 +27,9 @@ function circuitText({ circuit, failuresInARow, failingSince }: Omit<Condition, 
     case 'open':
       return `open, ${run}: only probes are sent`;
     case 'half_open':
-      return `half open: it answers again after failing${since}, and is sent what it missed`;
+      return answered
+        ? `half open: it answers again after failing${since}, and is sent what it missed`
+        : `half open: it failed${since}, is taken for well by its owner, and has received nothing yet`;
     default:
       return circuit satisfies never;
   }

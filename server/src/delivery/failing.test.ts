@@ -4,6 +4,7 @@ import { type TestContext, test } from 'node:test';
 import { eachEngine } from '../../test/support/engines.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { findEndpoint, updateEndpoint } from '../endpoints/endpoints.ts';
+import { enableEndpoint } from '../endpoints/resume.ts';
 import { EVENT_TYPES, OPERATIONAL_TYPES } from '../events/catalogue.ts';
 import { sql } from '../storage/sql.ts';
 import { audit } from './audit/audit.ts';
@@ -61,6 +62,12 @@ async function unread({ storage }: World): Promise<number> {
   return row!.lanes;
 }
 
+/** What operators were told, in order. */
+const told = async ({ storage }: World) =>
+  (await storage.all<{ type: string }>(sql`select type from events where about_endpoint_id is not null order by seq`)).map(({ type }) =>
+    type.replace('pontage.endpoint.', ''),
+  );
+
 eachEngine('an endpoint that fails', (open) => {
   test('takes nothing from a neighbour whose answer is still out when its circuit opens', async (t) => {
     const world = await createWorld(await open(t), t);
@@ -99,6 +106,102 @@ eachEngine('an endpoint that fails', (open) => {
     await until(node, () => node.delivery.reports.length === 2);
     assert.deepEqual([after.received.length, await count(world, 'parked', endpoint.id)], [1, 0]);
     assert.equal((await findEndpoint(world.storage, endpoint.id))?.disabledReason, null);
+  });
+
+  for (const change of ['url', 'header', 'name'] as const) {
+    test(`and asked for a pause of hours: with another ${change} it ${change === 'name' ? 'pauses on' : 'is tried at once'}`, async (t) => {
+      const world = await createWorld(await open(t), t);
+      const before = await startReceiver(t, (request, response) => {
+        if (request.headers['x-api-key'] === undefined) response.writeHead(429, { 'retry-after': '21600' });
+        response.end();
+      });
+      const after = await startReceiver(t);
+      const { endpoint } = await world.endpoint(before.url);
+      const node = await startNode(world);
+      const rests = () => node.delivery.stats().underWay + node.delivery.stats().unflushed === 0;
+      node.delivery.wake(await world.append([1]));
+      await until(node, async () => (await health(world, endpoint.id)) !== undefined && rests());
+      const changes = { url: { url: after.url }, header: { customHeaders: [['X-Api-Key', 'k']] }, name: { name: 'other' } } as const;
+      await updateEndpoint(context(world), endpoint.id, changes[change], POLICY);
+      node.delivery.wake(await world.append([2]));
+      for (const _ of range(5)) await until(node, rests);
+      const delivered = () => node.delivery.stats().delivered;
+      if (change === 'name') assert.equal(delivered(), 0);
+      else await until(node, () => delivered() === 1);
+      assert.deepEqual([before.received.length, after.received.length], change === 'url' ? [1, 1] : [change === 'header' ? 2 : 1, 0]);
+    });
+  }
+
+  test('long enough to be probed gets a new address: that is sent all at once, and tells of its recovery once it has answered', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const before = await startReceiver(t, (_, response) => response.writeHead(500).end());
+    const held: (() => void)[] = [];
+    const after = await startReceiver(t, (_, response) => void held.push(() => response.end()));
+    const { endpoint } = await world.endpoint(before.url, ['item.created']);
+    const node = await startNode(world);
+    const rests = () => node.delivery.stats().queued + node.delivery.stats().underWay + node.delivery.stats().unflushed === 0;
+    node.delivery.wake(await world.append(range(40)));
+    await until(node, async () => (await health(world, endpoint.id))?.circuit === 'open' && rests());
+    const parked = await count(world, 'parked', endpoint.id);
+    await updateEndpoint(context(world), endpoint.id, { url: after.url }, POLICY);
+    await until(node, () => held.length === 1);
+    // Nothing else is under way, and yet nothing is known of the new address.
+    for (const _ of range(3)) await until(node, () => true);
+    assert.deepEqual([(await health(world, endpoint.id))?.circuit, await told(world)], ['half_open', ['failing']]);
+    await until(node, () => {
+      for (const answer of held.splice(0)) answer();
+      return after.received.length === 40 - parked;
+    });
+    await until(node, async () => {
+      for (const answer of held.splice(0)) answer();
+      return (await health(world, endpoint.id))?.circuit === 'closed';
+    });
+    assert.deepEqual(await told(world), ['failing', 'recovered']);
+  });
+
+  test('a little has what it failed counted for its address alone', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const { answer } = moody(500);
+    const [before, after] = [await startReceiver(t, answer), await startReceiver(t, answer)];
+    const { endpoint } = await world.endpoint(before.url);
+    const node = await startNode(world);
+    const rests = () => node.delivery.stats().queued + node.delivery.stats().underWay + node.delivery.stats().unflushed === 0;
+    node.delivery.wake(await world.append(range(9)));
+    await until(node, () => node.delivery.stats().failed === 9 && rests());
+    await updateEndpoint(context(world), endpoint.id, { url: after.url }, POLICY);
+    await node.delivery.tick();
+    node.delivery.wake(await world.append(range(9, 100)));
+    await until(node, () => node.delivery.stats().failed === 18 && rests());
+    assert.deepEqual([after.received.length, await told(world)], [9, []]);
+    node.delivery.wake(await world.append([200]));
+    await until(node, async () => (await told(world)).length === 1);
+  });
+
+  test('and is enabled meanwhile tells that it has recovered, as it told that it fails; where it fails on, it is probed again', async (t) => {
+    const world = await createWorld(await open(t), t);
+    const { state, answer } = moody(500);
+    const receiver = await startReceiver(t, answer);
+    const { endpoint } = await world.endpoint(receiver.url, ['item.created']);
+    const node = await startNode(world);
+    const circuit = async () => (await health(world, endpoint.id))?.circuit;
+    const rests = () => node.delivery.stats().underWay + node.delivery.stats().unflushed === 0;
+    node.delivery.wake(await world.append(range(12)));
+    await until(node, async () => (await circuit()) === 'open' && rests());
+    await enableEndpoint(context(world), endpoint.id, 'stopped');
+    // All of it keeps its time: nothing is sent, and nothing has recovered.
+    for (const _ of range(3)) await until(node, rests);
+    const tried = receiver.received.length;
+    assert.deepEqual([await circuit(), await told(world)], ['half_open', ['failing']]);
+    world.clock.advance(MINUTE_MS);
+    await until(node, async () => (await circuit()) === 'open' && rests());
+    assert.ok(receiver.received.length <= tried + 4, 'three failures in a row are enough');
+    state.status = 200;
+    await enableEndpoint(context(world), endpoint.id, 'stopped');
+    await until(node, async () => {
+      world.clock.advance(MINUTE_MS);
+      return state.taken.size === 12 && (await circuit()) === 'closed';
+    });
+    assert.deepEqual(await told(world), ['failing', 'recovered']);
   });
 
   test('loses no attempt while its circuit is open, is probed, drains when it is back, and disturbs nobody', async (t) => {
@@ -397,11 +500,13 @@ eachEngine('an endpoint that fails', (open) => {
     assert.deepEqual({ ...(await row()) }, { enabled: 0, disabled_reason: 'failing', disabled_at: world.clock.now() });
     state.status = 200;
     await updateEndpoint(context(world), endpoint.id, { enabled: true }, POLICY);
-    assert.equal((await health(world, endpoint.id))?.circuit, 'closed');
+    assert.equal((await health(world, endpoint.id))?.circuit, 'half_open');
     await until(node, () => {
       world.clock.advance(HOUR_MS);
       return state.taken.size === 20;
     });
+    await until(node, async () => (await health(world, endpoint.id))?.circuit === 'closed');
+    assert.deepEqual(await told(world), ['failing', 'disabled', 'recovered']);
   });
 
   test('has its rate kept, also while it drains', async (t) => {

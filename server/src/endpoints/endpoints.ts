@@ -130,8 +130,8 @@ export async function updateEndpoint(
             disabled_reason = ${state.disabled_reason}, disabled_at = ${state.disabled_at}, updated_at = ${now}
           where id = ${id}`,
     );
-    if (state.enabled > row.enabled) await forgiveFailures(tx, id);
     const columns = await changeColumns(tx, vault, { id, dataKeyId: row.data_key_id }, row, change);
+    if (state.enabled > row.enabled || isAnotherReceiver(row, { url: fields.url, ...columns })) await forgiveFailures(tx, id);
     await writeSettings(tx, id, columns);
     const endpoint = fromRow({ ...row, ...columns, ...fields, ...state, events, updated_at: now });
     await raiseConfiguration(tx);
@@ -259,6 +259,14 @@ function enabledState(row: EndpointRow, enabled: boolean | undefined, now: numbe
     return { enabled: before, disabled_reason, disabled_at };
   }
   return enabled ? { enabled: 1, disabled_reason: null, disabled_at: null } : { enabled: 0, disabled_reason: 'owner', disabled_at: now };
+}
+
+type ReceiverColumns = Pick<EndpointRow, 'url' | 'custom_headers' | 'client_certificate' | 'encryption'>;
+
+/** One that asked for a pause, or refused, may do neither where it is asked otherwise. */
+function isAnotherReceiver(before: ReceiverColumns, after: ReceiverColumns): boolean {
+  const columns = ['url', 'custom_headers', 'client_certificate', 'encryption'] as const;
+  return columns.some((column) => before[column] !== after[column]);
 }
 
 async function writeSettings(tx: Writer, id: string, columns: SettingsColumns): Promise<void> {

@@ -7,6 +7,8 @@ import { type Backlog, readBacklog } from './backlog.ts';
 /** Times are epoch milliseconds of the real clock. */
 export type Condition = {
   circuit: 'closed' | 'open' | 'half_open';
+  /** Of a half-open circuit: it has answered since; false where so far only its owner says that it is well. */
+  answered: boolean;
   failuresInARow: number;
   failingSince: number | null;
   /** While the circuit is open. */
@@ -27,6 +29,7 @@ export async function readCondition(reader: Reader, endpoint: { id: string; appl
   const run = circuit.state === 'closed' ? circuit.failing : circuit;
   return {
     circuit: circuit.state,
+    answered: circuit.state === 'half_open' && circuit.answered,
     failuresInARow: run?.failures ?? 0,
     failingSince: run?.since ?? null,
     nextProbeAt: circuit.state === 'open' ? circuit.nextProbeAt : null,

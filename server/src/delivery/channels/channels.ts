@@ -195,6 +195,8 @@ export function createChannels(options: {
     if (channel.sender.follow(endpoint)) return;
     void channel.sender.close();
     channel.sender = createSender(endpoint, options);
+    channel.unreached = 0;
+    options.circuits.forgetCount(endpoint.id);
   }
 
   let reloading: Promise<void> = Promise.resolve();

@@ -10,6 +10,7 @@ import {
   adopt,
   claimProbe,
   differs,
+  forgetCount,
   giveUp,
   HEALTHY,
   type Health,
@@ -34,6 +35,8 @@ export type Circuits = {
   claimProbe(endpointId: string): Promise<boolean>;
   /** It cannot be reached, and nothing else is left to try. */
   giveUp(endpointId: string): void;
+  /** It is sent to as another receiver: failures that this node has counted were not this one's. */
+  forgetCount(endpointId: string): void;
   /** It has drained what it missed. */
   recover(endpointId: string): void;
   /** Mends times that a clock has set which is set back by now. Reads the rows where their version, the sum of their revisions, is not the one that is known. */
@@ -197,6 +200,9 @@ export function createCircuits(options: {
     giveUp(endpointId) {
       const now = clock.now();
       step(entryOf(endpointId), (health) => giveUp(health, now));
+    },
+    forgetCount(endpointId) {
+      step(entryOf(endpointId), (health) => ({ health: forgetCount(health), raised: [] }));
     },
     recover(endpointId) {
       step(entryOf(endpointId), recover);

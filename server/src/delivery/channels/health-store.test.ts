@@ -23,7 +23,18 @@ eachEngine('health of endpoints', (open) => {
     const probed = observe(opened, { kind: 'failure' }, true, START + MINUTE_MS).health;
     const halfOpen = observe(probed, { kind: 'success' }, true, START + 2 * MINUTE_MS).health;
     const paused = observe(halfOpen, { kind: 'throttled', retryAfterMs: 90 * SECOND_MS }, false, START + 3 * MINUTE_MS).health;
-    const states = [failing(3), opened, claimProbe(opened, START + MINUTE_MS)!, probed, halfOpen, paused, recover(paused).health, HEALTHY];
+    const vouchedFor: Health = { ...paused, circuit: { state: 'half_open', since: START, failures: 2, answered: false } };
+    const states = [
+      failing(3),
+      opened,
+      claimProbe(opened, START + MINUTE_MS)!,
+      probed,
+      halfOpen,
+      paused,
+      recover(paused).health,
+      vouchedFor,
+      HEALTHY,
+    ];
     assert.deepEqual(await readHealth(storage, 'wh_one'), { health: HEALTHY, revision: 0 });
     for (const [revision, health] of states.entries()) {
       assert.equal(await write(storage, { health, revision }), true);

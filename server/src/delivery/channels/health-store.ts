@@ -12,6 +12,7 @@ type HealthRow = {
   circuit: Circuit['state'];
   failures: number;
   failing_since: number | null;
+  answered: number;
   last_success_at: number | null;
   last_failure_at: number | null;
   probes: number;
@@ -39,6 +40,7 @@ export async function writeHealth(tx: Writer, endpointId: string, health: Health
   const { circuit, pause } = health;
   const run = circuit.state === 'closed' ? circuit.failing : circuit;
   const open = circuit.state === 'open' ? circuit : null;
+  const answered = circuit.state !== 'half_open' || circuit.answered;
   const [, changed] = await Promise.all([
     // A row of another writer has a higher revision by the time that it is seen.
     revision === 0
@@ -46,7 +48,7 @@ export async function writeHealth(tx: Writer, endpointId: string, health: Health
       : 0,
     tx.run(
       sql`update endpoint_health set revision = revision + 1, circuit = ${circuit.state}, failures = ${run?.failures ?? 0},
-            failing_since = ${run?.since ?? null}, last_success_at = ${health.lastSuccessAt}, last_failure_at = ${health.lastFailureAt},
+            failing_since = ${run?.since ?? null}, answered = ${answered ? 1 : 0}, last_success_at = ${health.lastSuccessAt}, last_failure_at = ${health.lastFailureAt},
             probes = ${open?.probes ?? 0}, probe_hours = ${open?.probeHours ?? 0}, last_probe_hour = ${open?.lastProbeHour ?? null},
             observed_ms = ${open?.observedMs ?? 0}, next_probe_at = ${open?.nextProbeAt ?? null}, paused_until = ${pause?.until ?? null},
             paused_since = ${pause?.since ?? null}
@@ -71,7 +73,7 @@ function circuitOf(row: HealthRow): Circuit {
     case 'closed':
       return { state: 'closed', failing: row.failing_since === null ? null : { failures, since: row.failing_since } };
     case 'half_open':
-      return { state: 'half_open', since: row.failing_since ?? 0, failures };
+      return { state: 'half_open', since: row.failing_since ?? 0, failures, answered: row.answered === 1 };
     case 'open':
       return {
         state: 'open',

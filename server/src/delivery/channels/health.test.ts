@@ -9,6 +9,7 @@ import {
   DISABLE_AFTER_MS,
   differs,
   FAILURES_TO_OPEN,
+  forgetCount,
   HEALTHY,
   type Health,
   observe,
@@ -118,6 +119,17 @@ suite('the circuit', () => {
     assert.deepEqual(recovered.health.circuit, { state: 'closed', failing: null });
     assert.deepEqual(kinds([...endpoint.raised, ...recovered.raised]), ['failing', 'recovering', 'recovering', 'recovered']);
     assert.deepEqual(recover(recovered.health), { health: recovered.health, raised: [] });
+  });
+
+  test('one that only its owner vouches for has not recovered before it answers', () => {
+    const vouchedFor: Health = { ...HEALTHY, circuit: { state: 'half_open', since: START, failures: 0, answered: false } };
+    assert.deepEqual(recover(vouchedFor), { health: vouchedFor, raised: [] });
+    const failed = observe(vouchedFor, FAILURE, false, START + HOUR_MS).health;
+    assert.deepEqual(recover(failed).raised, []);
+    const { health, raised } = observe(failed, SUCCESS, false, START + HOUR_MS);
+    assert.ok(differs(failed, health), 'other nodes learn of it');
+    assert.deepEqual(adopt(health, failed).circuit, { ...failed.circuit, answered: true });
+    assert.deepEqual([raised, recover(health).raised], [[], [{ kind: 'recovered', since: START }]]);
   });
 
   test('what was under way when it opened counts as attempts, and neither as probes nor as news', () => {
@@ -303,6 +315,8 @@ suite('whatever is answered, whenever', () => {
     opened.fail(FAILURES_TO_OPEN);
     assert.deepEqual(adopt(opened.health(), own.health()), opened.health());
     assert.deepEqual(adopt(HEALTHY, opened.health()), HEALTHY);
+    assert.deepEqual(forgetCount(adopted), other);
+    assert.deepEqual(forgetCount(opened.health()), opened.health());
   });
 
   test('intervals grow to their limit', () => {

@@ -53,8 +53,11 @@ export type Circuit =
       observedMs: number;
       nextProbeAt: number;
     }
-  /** It answered again after the outage that began at `since`; failures in a row since then. */
-  | { state: 'half_open'; since: number; failures: number };
+  /**
+   * It answered again after the outage that began at `since`; failures in a row since then. Not `answered`: so far only its
+   * owner says that it is well.
+   */
+  | { state: 'half_open'; since: number; failures: number; answered: boolean };
 
 export type Health = {
   circuit: Circuit;
@@ -116,10 +119,11 @@ function succeeded(health: Health, now: number): Observed {
       return { health: { ...answered, circuit: { state: 'closed', failing: null } }, raised: [], costsAttempt: true };
     case 'open': {
       const raised: Transition[] = [{ kind: 'recovering', since: circuit.since }];
-      return { health: { ...answered, circuit: { state: 'half_open', since: circuit.since, failures: 0 } }, raised, costsAttempt: true };
+      const halfOpen: Circuit = { state: 'half_open', since: circuit.since, failures: 0, answered: true };
+      return { health: { ...answered, circuit: halfOpen }, raised, costsAttempt: true };
     }
     case 'half_open':
-      return { health: { ...answered, circuit: { ...circuit, failures: 0 } }, raised: [], costsAttempt: true };
+      return { health: { ...answered, circuit: { ...circuit, failures: 0, answered: true } }, raised: [], costsAttempt: true };
     default:
       return circuit satisfies never;
   }
@@ -233,9 +237,9 @@ export function withinReach(health: Health, now: number): Health {
   return { ...health, pause, circuit: probedTooLate ? { ...circuit, nextProbeAt: probeMax } : circuit };
 }
 
-/** Its backlog is drained, or the ramp of the drain has ended. */
+/** Its backlog is drained, or the ramp of the drain has ended. Nothing of it counts before an answer. */
 export function recover(health: Health): { health: Health; raised: readonly Transition[] } {
-  if (health.circuit.state !== 'half_open') return { health, raised: [] };
+  if (health.circuit.state !== 'half_open' || !health.circuit.answered) return { health, raised: [] };
   return {
     health: { ...health, circuit: { state: 'closed', failing: null } },
     raised: [{ kind: 'recovered', since: health.circuit.since }],
@@ -267,13 +271,23 @@ export function differs(before: Health, after: Health): boolean {
 
 function shared({ circuit, pause }: Health): string {
   const probing = circuit.state === 'open' ? [circuit.since, circuit.probes, circuit.nextProbeAt] : [];
-  return [circuit.state, ...probing, pause?.until].join();
+  const answered = circuit.state === 'half_open' && circuit.answered;
+  return [circuit.state, ...probing, answered, pause?.until].join();
 }
 
 /** A row that another node has written, with what only this node has counted. */
 export function adopt(row: Health, own: Health): Health {
   const { circuit } = row;
   if (circuit.state === 'closed' && own.circuit.state === 'closed') return { ...row, circuit: own.circuit };
-  if (circuit.state === 'half_open' && own.circuit.state === 'half_open') return { ...row, circuit: own.circuit };
+  if (circuit.state === 'half_open' && own.circuit.state === 'half_open') {
+    return { ...row, circuit: { ...own.circuit, answered: own.circuit.answered || circuit.answered } };
+  }
   return row;
+}
+
+/** What only this node has counted was about another receiver. */
+export function forgetCount(health: Health): Health {
+  const { circuit } = health;
+  if (circuit.state === 'half_open') return { ...health, circuit: { ...circuit, failures: 0 } };
+  return circuit.state === 'closed' ? { ...health, circuit: { state: 'closed', failing: null } } : health;
 }
