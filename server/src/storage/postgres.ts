@@ -202,6 +202,8 @@ function send(client: pg.PoolClient, config: pg.QueryConfig): Promise<pg.QueryRe
   return client.query(config);
 }
 
+type Insertion = { table: string; columns: readonly string[]; tail: string };
+
 /** What is given to `last` is answered by the time of the commit. */
 function writer(
   client: pg.PoolClient,
@@ -210,53 +212,65 @@ function writer(
   last: Promise<pg.QueryResult>[],
   patience: { query_timeout?: number },
 ): Writer {
-  let asking: Promise<Types> | null = null;
+  /** An insertion that asks for its types, or sends its rows in pieces: what is given after it waits. */
+  let busy: Promise<unknown> | null = null;
   const sendCounted = (config: pg.QueryConfig) => {
     counts.statements += 1;
     return send(client, { ...config, ...patience });
   };
-  /** In the order in which it is given; at once, unless an insertion before it asks for its types. */
+  /** In the order in which it is given; at once, unless an insertion before it is busy. */
   const give = async (config: pg.QueryConfig) => {
-    while (asking) await asking.catch(() => {});
+    while (busy) await busy.catch(() => {});
     return sendCounted(config);
   };
-  /** Resolves when they are sent. An object, because a promise of promises would wait for these, too. */
-  const insert = async (table: string, columns: readonly string[], rows: readonly (readonly SqlValue[])[], tail = '') => {
-    const sent: Promise<pg.QueryResult>[] = [];
-    if (rows.length === 0) return { sent };
-    while (asking) await asking.catch(() => {});
-    let types = typesOf.known(table, columns);
-    if (!types) {
-      asking = typesOf.ask(client, table, columns);
-      try {
-        // Listened to before all that waits for it, so what is asked for goes first.
-        types = await asking;
-      } finally {
-        asking = null;
-      }
-    }
+  const sendRows = (types: Types, { table, columns, tail }: Insertion, rows: readonly (readonly SqlValue[])[]) => {
     const arrays = columns.map((column, index) => `unnest($${index + 1}::${types.get(column)}[])`);
     const text = `insert into ${table} (${columns.join(', ')}) select ${arrays.join(', ')} ${tail}`;
     const name = nameOf(text);
+    const values = columns.map((_, index) => arrayOf(rows, index));
+    return sendCounted({ text, values, ...(name ? { name } : {}) });
+  };
+  /**
+   * One piece behind the other: the driver's patience with a statement begins when it is sent, and the last of forty would
+   * spend it on waiting for the others.
+   */
+  const sendInPieces = async (insertion: Insertion, rows: readonly (readonly SqlValue[])[]) => {
+    const { table, columns } = insertion;
+    // Listened to before all that waits for it, so what is asked for goes first.
+    const types = typesOf.known(table, columns) ?? (await typesOf.ask(client, table, columns));
+    const sent: Promise<pg.QueryResult>[] = [];
     for (let start = 0; start < rows.length; start += ROWS_PER_STATEMENT) {
-      const chunk = rows.slice(start, start + ROWS_PER_STATEMENT);
-      const values = columns.map((_, index) => arrayOf(chunk, index));
-      sent.push(sendCounted({ text, values, ...(name ? { name } : {}) }));
+      if (start > 0) await sent.at(-1);
+      sent.push(sendRows(types, insertion, rows.slice(start, start + ROWS_PER_STATEMENT)));
     }
-    return { sent };
+    return sent;
+  };
+  /** Resolves when they are sent. An object, because a promise of promises would wait for these, too. */
+  const insert = async (insertion: Insertion, rows: readonly (readonly SqlValue[])[]) => {
+    if (rows.length === 0) return { sent: [] };
+    while (busy) await busy.catch(() => {});
+    const types = typesOf.known(insertion.table, insertion.columns);
+    if (types && rows.length <= ROWS_PER_STATEMENT) return { sent: [sendRows(types, insertion, rows)] };
+    const sending = sendInPieces(insertion, rows);
+    busy = sending;
+    try {
+      return { sent: await sending };
+    } finally {
+      busy = null;
+    }
   };
   return {
     all: async <T>(query: Sql) => (await give(statement(query))).rows as T[],
     first: async <T>(query: Sql) => (await give(statement(query))).rows[0] as T | undefined,
     run: async (query) => (await give(statement(query))).rowCount ?? 0,
     insertMany: async (table, columns, rows, tail) => {
-      const { sent } = await insert(table, columns, rows, tail);
+      const { sent } = await insert({ table, columns, tail: tail ?? '' }, rows);
       let changes = 0;
       for (const { rowCount } of await Promise.all(sent)) changes += rowCount ?? 0;
       return changes;
     },
     insertLast: async (table, columns, rows) => {
-      const { sent } = await insert(table, columns, rows);
+      const { sent } = await insert({ table, columns, tail: '' }, rows);
       // Work that fails after this one ends without asking how this one did.
       for (const one of sent) one.catch(() => {});
       last.push(...sent);

@@ -186,6 +186,22 @@ eachEngine('storage', (open) => {
     assert.deepEqual(await plain(storage.first(sql`select value from counters where name = 'a'`)), { value: 15 });
   });
 
+  test('an insertion too large for one statement is whole before what is given after it', async (t) => {
+    const storage = await open(t);
+    const rows = Array.from({ length: 12_000 }, (_, at) => [`c${at}`, at]);
+    const counted = (tx: Writer) => tx.first<{ n: number }>(sql`select count(*) as n from counters where name like 'c%'`);
+    const [, many, first, last] = await storage.transaction((tx) =>
+      Promise.all([
+        tx.insertMany('counters', ['name', 'value'], [['c', 0]]),
+        tx.insertMany('counters', ['name', 'value'], rows),
+        counted(tx),
+        tx.insertLast('counters', ['name', 'value'], [['c after', 0]]).then(() => counted(tx)),
+      ]),
+    );
+    // The counters that every database has begin with another letter.
+    assert.deepEqual([many, first!.n, last!.n], [12_000, 12_001, 12_002]);
+  });
+
   test('one statement alone is a transaction of its own, and every statement is counted', async (t) => {
     const storage = await open(t);
     const before = storage.counts.statements;
