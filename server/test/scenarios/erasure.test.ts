@@ -295,6 +295,11 @@ test("nothing of an erased user is left in the database's files of PostgreSQL af
   await scrubAll(scrub);
   world.clock.advance(MINUTE_MS);
   await scrubAll(scrub);
-  await storage.all(sql`vacuum (full, analyze)`);
-  assert.deepEqual(await findInFiles(storage, [...CANARIES, USER]), []);
+  // Sessions that begin just now, of any database, keep a vacuum from taking what was deleted a moment ago.
+  let left: string[] = [];
+  for (let vacuums = 0; vacuums === 0 || (left.length > 0 && vacuums < 10); vacuums += 1) {
+    await storage.all(sql`vacuum (full, analyze)`);
+    left = await findInFiles(storage, [...CANARIES, USER]);
+  }
+  assert.deepEqual(left, []);
 });
