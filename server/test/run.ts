@@ -6,8 +6,11 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { POSTGRES_URL_VARIABLE, startPostgres } from './support/postgres.ts';
 
-/** Test files that run at once, each in a process of its own: one per core of a small machine. */
-const CONCURRENCY = 2;
+/**
+ * Test files that run at once, each in a process of its own: one more than the cores of a small machine, because browsers,
+ * disks and timers are waited for.
+ */
+const CONCURRENCY = 3;
 /** A test that takes longer hangs. The slowest (browser, crash) take some tens of seconds. */
 const TEST_TIMEOUT_MS = 300_000;
 
