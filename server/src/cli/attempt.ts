@@ -84,7 +84,7 @@ export function span(options: { since?: string; until?: string }, now: number): 
   return { since, until };
 }
 
-function wholeNumber(option: string, text: string | undefined, max: number): number | undefined {
+export function wholeNumber(option: string, text: string | undefined, max: number): number | undefined {
   if (text === undefined) return undefined;
   const value = Number(text);
   if (!Number.isSafeInteger(value) || value < 1 || value > max) throw new OperatorError(`${option} must be a number from 1 to ${max}.`, 2);

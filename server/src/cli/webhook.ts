@@ -21,6 +21,7 @@ import { showWebhook } from '../http/api/show-webhook.ts';
 import type { Services } from '../services.ts';
 import { describe, pickApplication, print, table, withServices } from './command.ts';
 import { conditionLines } from './webhook-condition.ts';
+import { addDeliveriesCommand } from './webhook-deliveries.ts';
 import { addSettingOptions, readSettings, type SettingOptions, settingsLines } from './webhook-settings.ts';
 
 type Json = { json?: boolean };
@@ -106,6 +107,8 @@ export function addWebhookCommands(program: Command): void {
         ]);
       }),
   );
+
+  addDeliveriesCommand(webhook);
 
   addSettingOptions(
     describe(webhook, 'update <id>', 'change a webhook: only what is given', 'webhook update wh_... --events item.refreshed --disable'),

@@ -130,6 +130,7 @@ const COMMANDS = [
   'webhook create',
   'webhook list',
   'webhook show',
+  'webhook deliveries',
   'webhook update',
   'webhook delete',
   'webhook rotate-secret',
@@ -188,6 +189,9 @@ test('wrong usage exits 2, failures 1, each with a sentence and without a stack 
     [['app', 'rotate-secret', 'nobody'], environment, 1, /no application nobody/],
     [['webhook', 'delete', 'wh_none'], environment, 1, /no webhook wh_none/],
     [['webhook', 'show', 'wh_none'], environment, 1, /no webhook wh_none/],
+    [['webhook', 'deliveries', 'wh_none'], environment, 1, /no webhook wh_none/],
+    [['webhook', 'deliveries', 'wh_none', '--state', 'lost'], environment, 2, /"lost" must be retry, waiting, dead/],
+    [['webhook', 'deliveries', 'wh_none', '--limit', '0'], environment, 2, /--limit must be a number from 1 to 1000/],
     [['webhook', 'update', 'wh_none', '--deadline', 'soon'], environment, 2, /no duration/],
     [['webhook', 'update', 'wh_none', '--header', 'secret'], environment, 2, /Name: value/],
     [['webhook', 'update', 'wh_none', '--client-certificate', 'a.pem'], environment, 2, /together/],
@@ -398,6 +402,49 @@ test('a webhook that was off goes on from where it stopped, or from now', async 
   await update('--disable');
   const { enabled, name } = await update('--enable', '--from', 'now', '--name', 'Again');
   assert.deepEqual([enabled, name, skipped()], [true, 'Again', 1]);
+});
+
+test('what was given up for a webhook is listed as the API lists it, and so is what waits', async () => {
+  const environment = folder('deliveries');
+  const app = await json(['app', 'create', '--name', 'Mine'], environment);
+  const { id = '' } = await json(['webhook', 'create', '--url', 'https://example.com/hooks'], environment);
+  const list = (...words: string[]) => run(['webhook', 'deliveries', id, ...words], environment);
+  assert.equal((await list()).stdout, `Nothing was given up for webhook ${id}.\n`);
+  const database = new DatabaseSync(join(root, 'deliveries', 'pontage.db'));
+  const add = database.prepare(`insert into parked (endpoint_id, lane, seq, replay_id, item_id, type, state, attempts, due_at, parked_at)
+                                values (?, 3, ?, ?, 7, 'item.created', ?, 2, ?, 0)`);
+  for (const seq of [1, 2, 3]) add.run(id, seq, '', 'dead', null);
+  // More of a replay than one page of the API goes through.
+  database.exec(`insert into parked (endpoint_id, lane, seq, replay_id, state, attempts, parked_at)
+                 with recursive seqs (seq) as (select 4 union all select seq + 1 from seqs where seq < 12000)
+                 select '${id}', 3, seq, 'rpl_1', 'dead', 2, 0 from seqs`);
+  add.run(id, 12_001, '', 'dead', null);
+  add.run(id, 12_002, '', 'retry', 60_000);
+  database.close();
+  const dead = await list('--limit', '3');
+  assert.match(
+    dead.stdout,
+    /^EVENT +TYPE +ITEM +TRIED +SINCE +AGAIN AT\nevt_030000000001 +item\.created +7 +2 +1970-01-01T00:00:00\.000Z +-\n/,
+  );
+  assert.match(dead.stdout, new RegExp(`There are more: .*\\n.*npx pontage replay start --webhook ${id} --dead\\n$`));
+  assert.equal((await list('--state', 'retry')).stdout.split('\n').length, 3);
+
+  const running = await server('dev', environment);
+  try {
+    const headers = { 'client-id': app.client_id ?? '', 'client-secret': app.client_secret ?? '' };
+    const page = async (query: string) =>
+      (await (await fetch(`${running.ready.url}/api/v1/webhooks/${id}/deliveries${query}`, { headers })).json()) as {
+        deliveries: object[];
+        next: string | null;
+      };
+    const first = await page('');
+    const second = await page(`?after=${first.next}`);
+    assert.deepEqual([first.deliveries.length, second.deliveries.length, second.next], [3, 1, null]);
+    assert.deepEqual(await json(['webhook', 'deliveries', id], environment), [...first.deliveries, ...second.deliveries]);
+    assert.doesNotMatch((await list('--limit', '4')).stdout, /There are more/);
+  } finally {
+    assert.equal(await running.stop(), 0);
+  }
 });
 
 test('a webhook that fails says why its test waits, and begins anew when it is enabled', async () => {

@@ -2,6 +2,7 @@
 import { sql } from '../../storage/sql.ts';
 import type { Reader } from '../../storage/storage.ts';
 import { type Range, subtract } from '../lanes/position.ts';
+import type { Parked } from './read.ts';
 
 /** Nobody needs to know more exactly how far behind an endpoint is, and counting on would read its whole history. */
 export const COUNTED_MAX = 10_000;
@@ -75,7 +76,7 @@ export async function countLags(reader: Reader): Promise<Map<string, number>> {
   return lags;
 }
 
-async function countParked(reader: Reader, endpointId: string, state: 'retry' | 'waiting' | 'dead'): Promise<number> {
+async function countParked(reader: Reader, endpointId: string, state: Parked['state']): Promise<number> {
   const row = await reader.first<{ count: number }>(
     sql`select count(*) as count from (select 1 as one from parked where endpoint_id = ${endpointId} and state = ${state}
         and replay_id = '' limit ${COUNTED_MAX}) as counted`,

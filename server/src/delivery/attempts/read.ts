@@ -80,11 +80,14 @@ export function attemptFromRow(row: AttemptRow): Attempt {
   };
 }
 
-/** A delivery that waits or gave up. */
+/** For another attempt; behind an earlier event of the item, or for the webhook; for nothing, being given up. */
+export const PARKED_STATES = ['retry', 'waiting', 'dead'] as const;
+
+/** A delivery that waits or gave up. Times are epoch milliseconds; only a `retry` is due. */
 export type Parked = {
   endpointId: string;
   replayId: string;
-  state: 'retry' | 'waiting' | 'dead';
+  state: (typeof PARKED_STATES)[number];
   attempts: number;
   dueAt: number | null;
   parkedAt: number;

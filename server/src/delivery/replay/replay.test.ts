@@ -4,6 +4,7 @@ import { eachEngine } from '../../../test/support/engines.ts';
 import { explaining, measuring } from '../../../test/support/explain.ts';
 import { deleteEndpoint, updateEndpoint } from '../../endpoints/endpoints.ts';
 import { sql } from '../../storage/sql.ts';
+import { listDeliveries } from '../attempts/deliveries.ts';
 import { audit } from '../audit/audit.ts';
 import { createWorld, POLICY, type Running, startReceiver, type World } from '../testing.ts';
 import { progressOf, progressOfAll } from './progress.ts';
@@ -149,10 +150,17 @@ eachEngine('replays', (open, engine) => {
     world.clock.advance(5_000);
     assert.deepEqual(await finish(world, node, failing), { sent: 2, delivered: 0, failed: 2, retrying: 0 });
     assert.deepEqual([await parked(failing.id, 'dead'), await parked('', 'dead')], [2, 2]);
+    const listed = async () =>
+      (await listDeliveries(world.storage, { endpointId: endpoint.id, state: 'dead', after: null, limit: 10 })).deliveries;
+    assert.deepEqual((await listed()).map(({ itemId, type, attempts, dueAt }) => [itemId, type, attempts, dueAt]).sort(), [
+      [1, 'item.created', 2, null],
+      [2, 'item.created', 2, null],
+    ]);
 
     state.status = 200;
     const healed = await finish(world, node, await replay(world, endpoint.id, { kind: 'dead' }));
     assert.deepEqual(healed, { sent: 2, delivered: 2, failed: 0, retrying: 0 });
+    assert.equal((await listed()).length, 2, 'also when a replay has delivered them');
     const again = await replay(world, endpoint.id, { kind: 'dead' });
     assert.deepEqual([again.total, again.state], [0, 'done']);
     assert.equal(receiver.received.length, 10);

@@ -7,6 +7,7 @@ import { attemptRoutes } from './attempts.ts';
 import { breakerRoutes } from './breakers.ts';
 import { answerRoute, createLimits, type Route } from './calls.ts';
 import { changeRoutes } from './changes.ts';
+import { deliveryRoutes } from './deliveries.ts';
 import { erasureRoutes } from './erasures.ts';
 import { eventRoutes } from './events.ts';
 import { pullRoutes } from './pull.ts';
@@ -25,6 +26,7 @@ export const ROUTES: readonly Route[] = [
   ...erasureRoutes,
   ...attemptRoutes,
   ...webhookRoutes,
+  ...deliveryRoutes,
   ...refreshRoutes,
   ...changeRoutes,
   ...reconcileRoutes,

@@ -33,10 +33,16 @@ export function showParked(parked: Parked): object {
   return {
     webhook_id: parked.endpointId,
     replay_id: parked.replayId === '' ? null : parked.replayId,
-    state: parked.state,
-    attempts: parked.attempts,
-    next_attempt_at: parked.dueAt === null ? null : isoTimestamp(parked.dueAt),
-    since: isoTimestamp(parked.parkedAt),
+    ...showStanding(parked),
+  };
+}
+
+export function showStanding({ state, attempts, dueAt, parkedAt }: Pick<Parked, 'state' | 'attempts' | 'dueAt' | 'parkedAt'>): object {
+  return {
+    state,
+    attempts,
+    next_attempt_at: dueAt === null ? null : isoTimestamp(dueAt),
+    since: isoTimestamp(parkedAt),
   };
 }
 
