@@ -4,7 +4,7 @@ import { eachEngine } from '../../test/support/engines.ts';
 import { type Sql, sql } from '../storage/sql.ts';
 import { silentLog } from '../telemetry/log.ts';
 import { TURNS } from './testing.ts';
-import { tidy } from './upkeep.ts';
+import { forgetExpired } from './upkeep.ts';
 
 const NOW = Date.UTC(2026, 2, 2, 8);
 const PAST = NOW - 1;
@@ -47,8 +47,8 @@ eachEngine('upkeep', (open) => {
     });
 
     const services = { storage, clock: { now: () => NOW }, log: silentLog, ...TURNS };
-    await tidy(services);
-    await tidy(services);
+    await forgetExpired(services);
+    await forgetExpired(services);
 
     const left = async (query: Sql) => (await storage.all<{ id: string | number }>(query)).map(({ id }) => id);
     assert.deepEqual(await left(sql`select digest as id from access_tokens`), ['later']);

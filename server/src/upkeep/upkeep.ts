@@ -18,10 +18,10 @@ import { keepSegments } from './segments.ts';
 import { watchSilence } from './silence.ts';
 import { createSteadiness, type Look, STEADY_AFTER_MS, type Steadiness } from './steadiness.ts';
 
-/** Fine enough for the promise of the longest wait, an hour for abandoned credentials. */
-const PAUSE_MS = MINUTE_MS;
-/** A segment of the log is a day or ten million events: nobody sees when in these minutes one ends. */
-const LOG_PAUSE_MS = 5 * MINUTE_MS;
+/** What was given up is told once for each minute. */
+const TELL_PAUSE_MS = MINUTE_MS;
+/** Nobody sees when in these minutes something goes that is over; abandoned credentials are promised to within the hour. */
+const PAUSE_MS = 5 * MINUTE_MS;
 /** What can wait is begun when a start has done what cannot. */
 const AFTER_START_MS = 30 * SECOND_MS;
 
@@ -41,7 +41,7 @@ export function startUpkeep(services: LogServices & { historyDays: number; vault
     let begun = afterMs === 0;
     return startLoop({
       onError: (error) => services.log.error({ error }, name),
-      errorPauseMs: PAUSE_MS,
+      errorPauseMs: MINUTE_MS,
       step: async () => {
         if (begun) await step();
         const waitMs = begun ? pauseMs : afterMs;
@@ -50,7 +50,7 @@ export function startUpkeep(services: LogServices & { historyDays: number; vault
       },
     });
   };
-  const seldom = (name: string, step: () => Promise<void>) => every(LOG_PAUSE_MS, name, step, AFTER_START_MS);
+  const seldom = (name: string, step: () => Promise<void>) => every(PAUSE_MS, name, step, AFTER_START_MS);
   const pause = () => new Promise<void>((resolve) => setTimeout(resolve, TURN_PAUSE_MS));
   const turns = { pause, mayGoOn: () => !stopped };
   const steadiness = createSteadiness({ ...services, monotonicMs: () => performance.now() });
@@ -74,7 +74,8 @@ export function startUpkeep(services: LogServices & { historyDays: number; vault
   };
   // Apart: what retention deletes may take minutes, and the rest must not wait for it.
   const loops = [
-    every(PAUSE_MS, 'upkeep', () => tidy({ ...services, ...turns })),
+    every(TELL_PAUSE_MS, 'operational events', () => tellOperators(services)),
+    every(PAUSE_MS, 'upkeep', () => forgetExpired({ ...services, ...turns })),
     seldom('deleted webhooks', forgetDeleted),
     seldom('broken off erasures', goOnErasing),
     seldom(
@@ -123,14 +124,19 @@ export async function keepLog(services: LogServices & Turns, { believed, plausib
 }
 
 /** One round: each kind alone, so that one that fails does not hold up the others' locks. */
-export async function tidy({ storage, clock, log, ...turns }: UpkeepServices & Turns): Promise<void> {
+export async function forgetExpired({ storage, clock, log, ...turns }: UpkeepServices & Turns): Promise<void> {
   const now = clock.now();
   const erasedCredentials = await eraseExpiredCredentials(storage.alone, now);
   const { deleted: sessions } = await deleteInBatches((limit) => deleteExpiredSessions(storage.alone, now, limit), turns);
   const { deleted: tokens } = await deleteInBatches((limit) => deleteExpiredTokens(storage.alone, now, limit), turns);
   const secrets = await storage.alone.run(sql`delete from endpoint_secrets where expires_at <= ${now}`);
+  if (erasedCredentials + sessions + tokens + secrets > 0) log.info({ erasedCredentials, sessions, tokens, secrets }, 'upkeep');
+}
+
+/** One round of the events about webhooks that only time brings. */
+export async function tellOperators({ storage, clock, log }: UpkeepServices): Promise<void> {
+  const now = clock.now();
   const dead = await tellDead(storage, now);
   const silent = await watchSilence(storage, now);
-  if (erasedCredentials + sessions + tokens + secrets + dead + silent > 0)
-    log.info({ erasedCredentials, sessions, tokens, secrets, dead, silent }, 'upkeep');
+  if (dead + silent > 0) log.info({ dead, silent }, 'upkeep');
 }

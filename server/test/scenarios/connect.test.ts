@@ -6,7 +6,7 @@ import { HOUR_MS, MINUTE_MS } from '../../src/base/clock.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { silentLog } from '../../src/telemetry/log.ts';
 import { TURNS } from '../../src/upkeep/testing.ts';
-import { tidy } from '../../src/upkeep/upkeep.ts';
+import { forgetExpired } from '../../src/upkeep/upkeep.ts';
 import { createConnectWorld } from '../support/connect.ts';
 import { DRIVEN_BANK, drivenBank } from '../support/driven-bank.ts';
 import { eachEngine, openEngine } from '../support/engines.ts';
@@ -157,7 +157,7 @@ eachEngine('connect sessions', (open) => {
     assert.equal((await user.get(used)).heading, 'Sign in to Demo bank');
     clock.advance(1);
     ended(await user.get(used), 404);
-    await tidy({ storage: services.storage, clock, log: silentLog, ...TURNS });
+    await forgetExpired({ storage: services.storage, clock, log: silentLog, ...TURNS });
     assert.deepEqual(await services.storage.all(sql`select id from connect_sessions`), []);
     ended(await user.get(used), 404);
   });
@@ -175,7 +175,7 @@ eachEngine('connect sessions', (open) => {
       await user.submit(page, { USER: login, PWD: PASSWORD });
       await run();
     }
-    const round = () => tidy({ storage, clock, log: silentLog, ...TURNS });
+    const round = () => forgetExpired({ storage, clock, log: silentLog, ...TURNS });
     clock.advance(30 * MINUTE_MS);
     await run();
     await round();

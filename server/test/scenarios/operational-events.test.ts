@@ -11,8 +11,7 @@ import { laneOf, readLane } from '../../src/events/log.ts';
 import { openHouse, START, type Tenant } from '../../src/http/api/harness.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { silentLog } from '../../src/telemetry/log.ts';
-import { TURNS } from '../../src/upkeep/testing.ts';
-import { tidy } from '../../src/upkeep/upkeep.ts';
+import { tellOperators } from '../../src/upkeep/upkeep.ts';
 import { createVault, deriveWrappingKey } from '../../src/vault/vault.ts';
 import { eachEngine } from '../support/engines.ts';
 
@@ -56,7 +55,7 @@ async function open(storage: Storage, t: TestContext) {
         await new Promise(setImmediate);
       }
     },
-    tidy: () => tidy({ storage, clock, log: silentLog, ...TURNS }),
+    round: () => tellOperators({ storage, clock, log: silentLog }),
   };
 }
 
@@ -122,11 +121,11 @@ eachEngine('what operators are told', (openStorage) => {
     await story.append({ type: 'item.refreshed', itemId: 1, userUuid: USER, fullRefresh: false, statusCode: 0, statusCodeInfo: null });
     clock.advance(HOUR_MS / 2);
     const silentAt = clock.now();
-    await story.tidy();
+    await story.round();
     await story.until(() => heard('pontage.endpoint.silent') && heard('pontage.delivery.dead'));
     // Once more, for what would have been told twice, or of the deliveries of these events themselves.
     clock.advance(MINUTE_MS);
-    await story.tidy();
+    await story.round();
     await story.until(() => toldOf(failing.receiver.received).length === 3 && toldOf(choosy.receiver.received).length === 4);
 
     const minute = Math.floor(diedAt / MINUTE_MS) * MINUTE_MS;
