@@ -25,8 +25,8 @@ const SIZES = {
   short: {
     throughput: { rounds: 2, deliveries: 3_000 },
     latencySeconds: { 50: 0.4, 200: 1.5, 2000: 0.8 },
-    isolation: { settlingSeconds: 1, pairs: 3, turnsEach: 1, warmUpSeconds: 0.3, secondsOfTurn: 0.5 },
-    deadEvents: 2_000,
+    isolation: { settlingSeconds: 0.6, pairs: 2, turnsEach: 1, warmUpSeconds: 0.3, secondsOfTurn: 0.5 },
+    deadEvents: 1_000,
     history: { histories: [20_000], endpoints: [], rounds: 2, deliveries: 1_000 },
   },
 } as const;
