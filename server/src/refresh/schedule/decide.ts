@@ -136,9 +136,8 @@ export function decideAfter(known: Known, ended: Ended): { state: ScheduleState;
   const next = nextMoment({ ...known, state }, slotBefore, ended);
   if (next === null) return { state, dueAt: consents ? consentExpiresAt : null };
   const { ledger } = state;
-  const loginAt = loginFreeAt(ledger, rules, 'scheduler', now);
-  const possible = Math.max(next, loginAt, anyFreeAt(ledger, rules, 'scheduler', now));
-  const again = Math.max(loginAt, failedAgainAt({ ...known, state }, ended) ?? possible);
+  const possible = Math.max(next, loginFreeAt(ledger, rules, 'scheduler', now), anyFreeAt(ledger, rules, 'scheduler', now));
+  const again = failedAgainAt({ ...known, state }, ended) ?? possible;
   const dueAt = Math.min(again, possible);
   const someFailed = state.someFailed && again < possible ? { ...state.someFailed, slot: possible } : state.someFailed;
   return { state: { ...state, someFailed }, dueAt: consents ? earlier(dueAt, consentExpiresAt) : dueAt };
@@ -197,7 +196,10 @@ function failedAgainAt({ itemId, state, rules, now }: Known, { someFailed, spent
   if (someFailed === null || spent === null) return null;
   const times = state.someFailed?.times ?? 1;
   const freeAt = Math.min(...someFailed.map((account) => callsFreeAt(state.ledger, rules, 'scheduler', account, now)));
-  return Math.max(freeAt, state.patientUntil ?? now, retryAt(times, retryAfterMs, draw('retry', itemId, times, now), now));
+  // The others' slots of a day keep their logins.
+  const loginsPerDay = rules.loginsPerDay === null ? null : Math.max(0, rules.loginsPerDay - rules.maxUnattendedPerDay);
+  const loginAt = loginFreeAt(state.ledger, { ...rules, loginsPerDay }, 'scheduler', now);
+  return Math.max(freeAt, loginAt, state.patientUntil ?? now, retryAt(times, retryAfterMs, draw('retry', itemId, times, now), now));
 }
 
 /** When at least one account may be asked: `now` where the ledger names none. */
