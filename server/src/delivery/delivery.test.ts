@@ -16,9 +16,8 @@ import { createLane, type Lane } from './lanes/lane.ts';
 import { createLeases, STALE_AFTER_MS } from './lanes/lease.ts';
 import { SUSPECT_AFTER_MS } from './lanes/sharing.ts';
 import { LaneLost, settle } from './settling/settle.ts';
-import { createWorld, POLICY, startReceiver, type World } from './testing.ts';
+import { context, createWorld, POLICY, range, startReceiver, type World } from './testing.ts';
 
-const range = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);
 const parkedRows = async ({ storage }: World) =>
   (
     await storage.all<{ state: string; attempts: number; due_at: number | null }>(
@@ -27,7 +26,6 @@ const parkedRows = async ({ storage }: World) =>
   ).map((row) => ({ ...row }));
 const settledSum = async ({ storage }: World) =>
   (await storage.first<{ sum: number }>(sql`select cast(sum(settled) as bigint) as sum from lane_leases`))?.sum;
-const context = ({ storage, vault, clock }: World) => ({ storage, vault, now: clock.now() });
 
 eachEngine('delivery', (open) => {
   test('a committed event arrives once, signed by both schemes, as compact JSON', async (t) => {

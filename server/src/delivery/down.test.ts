@@ -7,11 +7,10 @@ import { eachEngine } from '../../test/support/engines.ts';
 import { MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { LANES } from '../events/log.ts';
 import { sql } from '../storage/sql.ts';
-import { createWorld, type Running, startReceiver, type World } from './testing.ts';
+import { createWorld, itemOf, type Running, startReceiver, type World } from './testing.ts';
 
 /** What was under way, and the failures that open a circuit. */
 const PARKED_LIMIT = 16 + 10;
-const itemOf = (body: string) => Number(/"item_id":(\d+)/.exec(body)![1]);
 
 async function closedPort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');

@@ -1,6 +1,6 @@
+/** An endpoint that fails: its circuit, its probes, its pauses, its end and its return. */
 import assert from 'node:assert/strict';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { eachEngine } from '../../test/support/engines.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { findEndpoint, updateEndpoint } from '../endpoints/endpoints.ts';
@@ -8,65 +8,8 @@ import { enableEndpoint } from '../endpoints/resume.ts';
 import { EVENT_TYPES, OPERATIONAL_TYPES } from '../events/catalogue.ts';
 import { sql } from '../storage/sql.ts';
 import { audit } from './audit/audit.ts';
-import { RETRY_DELAYS_MS, RETRY_JITTER } from './channels/retry.ts';
-import { createWorld, POLICY, type Running, startReceiver, type World } from './testing.ts';
-
-const range = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);
-const context = ({ storage, vault, clock }: World) => ({ storage, vault, now: clock.now() });
-const health = async ({ storage }: World, id: string) =>
-  await storage.first<{ circuit: string; probes: number; next_probe_at: number | null; paused_until: number | null }>(
-    sql`select circuit, probes, next_probe_at, paused_until from endpoint_health where endpoint_id = ${id}`,
-  );
-const count = async ({ storage }: World, table: 'parked' | 'endpoint_positions', id: string) =>
-  (await storage.first<{ count: number }>(
-    table === 'parked'
-      ? sql`select count(*) as count from parked where endpoint_id = ${id}`
-      : sql`select count(*) as count from endpoint_positions where endpoint_id = ${id}`,
-  ))!.count;
-
-/** Heartbeats until it holds; each is a second of the node's own clock. */
-async function until(node: { delivery: Running; wait(ms: number): void }, holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) {
-    node.wait(SECOND_MS);
-    await node.delivery.tick();
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
-
-async function startNode(world: World) {
-  let monotonicMs = 0;
-  const delivery = await world.start({ monotonicMs: () => monotonicMs });
-  return {
-    delivery,
-    wait(ms: number) {
-      monotonicMs += ms;
-    },
-  };
-}
-
-/** Answers what it is told to; keeps the ids of what it took. */
-function moody(first: number, headers: Record<string, string> = {}) {
-  const state = { status: first, headers, taken: new Set<string>(), mostAtOnce: 0 };
-  const answer = (_: IncomingMessage, response: ServerResponse, { id }: { id: string }) => {
-    if (state.status < 300) state.taken.add(id);
-    response.writeHead(state.status, state.headers).end();
-  };
-  return { state, answer };
-}
-
-/** Lanes in which there is more than was read. */
-async function unread({ storage }: World): Promise<number> {
-  const row = await storage.first<{ lanes: number }>(
-    sql`select count(*) as lanes from lane_heads h join lane_leases l on l.lane = h.lane where l.settled < h.head`,
-  );
-  return row!.lanes;
-}
-
-/** What operators were told, in order. */
-const told = async ({ storage }: World) =>
-  (await storage.all<{ type: string }>(sql`select type from events where about_endpoint_id is not null order by seq`)).map(({ type }) =>
-    type.replace('pontage.endpoint.', ''),
-  );
+import { context, createWorld, POLICY, range, startReceiver } from './testing.ts';
+import { count, health, moody, rests, startNode, told, until } from './testing-failures.ts';
 
 eachEngine('an endpoint that fails', (open) => {
   test('takes nothing from a neighbour whose answer is still out when its circuit opens', async (t) => {
@@ -118,13 +61,12 @@ eachEngine('an endpoint that fails', (open) => {
       const after = await startReceiver(t);
       const { endpoint } = await world.endpoint(before.url);
       const node = await startNode(world);
-      const rests = () => node.delivery.stats().underWay + node.delivery.stats().unflushed === 0;
       node.delivery.wake(await world.append([1]));
-      await until(node, async () => (await health(world, endpoint.id)) !== undefined && rests());
+      await until(node, async () => (await health(world, endpoint.id)) !== undefined && rests(node));
       const changes = { url: { url: after.url }, header: { customHeaders: [['X-Api-Key', 'k']] }, name: { name: 'other' } } as const;
       await updateEndpoint(context(world), endpoint.id, changes[change], POLICY);
       node.delivery.wake(await world.append([2]));
-      for (const _ of range(5)) await until(node, rests);
+      for (const _ of range(5)) await until(node, () => rests(node));
       const delivered = () => node.delivery.stats().delivered;
       if (change === 'name') assert.equal(delivered(), 0);
       else await until(node, () => delivered() === 1);
@@ -184,16 +126,15 @@ eachEngine('an endpoint that fails', (open) => {
     const { endpoint } = await world.endpoint(receiver.url, ['item.created']);
     const node = await startNode(world);
     const circuit = async () => (await health(world, endpoint.id))?.circuit;
-    const rests = () => node.delivery.stats().underWay + node.delivery.stats().unflushed === 0;
     node.delivery.wake(await world.append(range(12)));
-    await until(node, async () => (await circuit()) === 'open' && rests());
+    await until(node, async () => (await circuit()) === 'open' && rests(node));
     await enableEndpoint(context(world), endpoint.id, 'stopped');
     // All of it keeps its time: nothing is sent, and nothing has recovered.
-    for (const _ of range(3)) await until(node, rests);
+    for (const _ of range(3)) await until(node, () => rests(node));
     const tried = receiver.received.length;
     assert.deepEqual([await circuit(), await told(world)], ['half_open', ['failing']]);
     world.clock.advance(MINUTE_MS);
-    await until(node, async () => (await circuit()) === 'open' && rests());
+    await until(node, async () => (await circuit()) === 'open' && rests(node));
     assert.ok(receiver.received.length <= tried + 4, 'three failures in a row are enough');
     state.status = 200;
     await enableEndpoint(context(world), endpoint.id, 'stopped');
@@ -286,149 +227,6 @@ eachEngine('an endpoint that fails', (open) => {
     assert.equal(sources.filter(({ source }) => source === 'probe').length, 1);
   });
 
-  for (const ordering of ['item', 'none'] as const) {
-    test(`that refuses one event and is well is found by the first probe, with order by ${ordering}`, async (t) => {
-      const world = await createWorld(await open(t), t);
-      const taken: string[] = [];
-      let refused: string | null = null;
-      const receiver = await startReceiver(t, (_, response, { id, body }) => {
-        refused ??= id;
-        if (id !== refused) taken.push(/"item_id":(\d+)/.exec(body)![1]!);
-        response.writeHead(id === refused ? 400 : 200).end();
-      });
-      const { endpoint } = await world.endpoint(receiver.url, ['item.created']);
-      // The attempt after the one that opens the circuit is its last.
-      const retryDelaysMs = range(10).map(() => SECOND_MS);
-      await updateEndpoint(context(world), endpoint.id, { ordering, retryDelaysMs }, POLICY);
-      const node = await startNode(world);
-      const rests = () => node.delivery.stats().underWay + node.delivery.stats().unflushed === 0;
-      const circuit = async () => (await health(world, endpoint.id))?.circuit;
-      node.delivery.wake(await world.append([1]));
-      await until(node, async () => {
-        if (rests()) world.clock.advance(2 * SECOND_MS);
-        return (await circuit()) === 'open' && rests();
-      });
-      // What comes next in the log is of the same item. Its webhook has come to it before it is probed: who knows of nothing else
-      // can only try the refused one again.
-      node.delivery.wake(await world.append([1, 1, 2, 3]));
-      await until(node, async () => (await unread(world)) === 0);
-      assert.equal(await circuit(), 'open');
-      world.clock.advance(15 * MINUTE_MS);
-      await until(node, () => receiver.received.length >= 11 && rests());
-      // The end of a probe is written after its attempt; the clock stands, so there is no second one to wait for.
-      await until(node, async () => (await circuit()) !== 'open');
-      await until(node, async () => {
-        world.clock.advance(2 * SECOND_MS);
-        return taken.length === 4 && rests();
-      });
-      const probed = await world.storage.all<{ delivered: number }>(
-        sql`select delivered from attempts where endpoint_id = ${endpoint.id} and source = 'probe' order by at`,
-      );
-      assert.deepEqual(
-        probed.map(({ delivered }) => delivered),
-        [1],
-      );
-      const ofOne = receiver.received.filter(({ body }) => body.includes('"item_id":1,')).map(({ id }) => id);
-      if (ordering === 'item') assert.deepEqual(ofOne, [...ofOne].sort(), 'in the order of their item');
-      assert.deepEqual(taken.sort(), ['1', '1', '2', '3']);
-    });
-  }
-
-  /** Refuses the first event that it gets, for what it is. */
-  async function startRefusing(t: TestContext) {
-    const taken: string[] = [];
-    let refused: string | null = null;
-    const receiver = await startReceiver(t, (_, response, { id, body }) => {
-      refused ??= id;
-      if (id !== refused) taken.push(/"item_id":(\d+)/.exec(body)![1]!);
-      response.writeHead(id === refused ? 400 : 200).end();
-    });
-    return { receiver, taken };
-  }
-  const rests = ({ delivery }: Awaited<ReturnType<typeof startNode>>) => delivery.stats().underWay + delivery.stats().unflushed === 0;
-  const heads = ({ storage }: World) =>
-    storage.all<{ state: string; attempts: number }>(sql`select state, attempts from parked where state <> 'waiting' order by lane, seq`);
-
-  test('that refuses one event and has others of its item alone is found when that one has had its time', async (t) => {
-    const world = await createWorld(await open(t), t);
-    const { receiver, taken } = await startRefusing(t);
-    const { endpoint } = await world.endpoint(receiver.url, ['item.created']);
-    await updateEndpoint(context(world), endpoint.id, { retryDelaysMs: [...range(9).map(() => SECOND_MS), 6 * HOUR_MS] }, POLICY);
-    const node = await startNode(world);
-    node.delivery.wake(await world.append([1, 1, 1]));
-    await until(node, async () => {
-      if (rests(node)) world.clock.advance(2 * SECOND_MS);
-      return (await health(world, endpoint.id))?.circuit === 'open' && rests(node);
-    });
-    const openedAt = world.clock.now();
-    const step = async () => {
-      world.clock.advance(15 * MINUTE_MS);
-      const before = receiver.received.length;
-      await until(node, () => receiver.received.length > before && rests(node));
-    };
-    while (world.clock.now() < openedAt + 5.5 * HOUR_MS) await step();
-    const ten = { state: 'retry', attempts: 10 };
-    assert.deepEqual({ ...(await heads(world))[0] }, ten, 'probes before its time cost nothing');
-    assert.ok(receiver.received.length > 30);
-    // Six hours, a probe that came a little early, and the next one, with the next event.
-    while (taken.length === 0) {
-      assert.ok(world.clock.now() <= openedAt + 6.5 * HOUR_MS, 'it stays dark');
-      await step();
-    }
-    await until(node, () => taken.length === 2 && rests(node));
-    const rows = await heads(world);
-    assert.deepEqual(
-      rows.map((row) => ({ ...row })),
-      [{ state: 'dead', attempts: 11 }],
-    );
-    await until(node, async () => (await health(world, endpoint.id))?.circuit === 'closed');
-    assert.deepEqual((await audit(world.storage, { from: 0 })).faults, []);
-  });
-
-  test('that cannot be reached keeps what it has from dying, also where it has one item alone', async (t) => {
-    const world = await createWorld(await open(t), t);
-    const { endpoint } = await world.endpoint('http://127.0.0.1:9/', ['item.created']);
-    const node = await startNode(world);
-    node.delivery.wake(await world.append([1, 1]));
-    await until(node, async () => {
-      if (rests(node)) world.clock.advance(MINUTE_MS);
-      return (await health(world, endpoint.id))?.circuit === 'open' && rests(node);
-    });
-    const before = await heads(world);
-    for (const probes of range(20)) {
-      world.clock.advance(HOUR_MS);
-      await until(node, async () => (await health(world, endpoint.id))!.probes === probes && rests(node));
-    }
-    assert.deepEqual(await heads(world), before);
-  });
-
-  test('that refuses one event with many behind it is found by one of another item', async (t) => {
-    const world = await createWorld(await open(t), t);
-    const { receiver, taken } = await startRefusing(t);
-    const { endpoint } = await world.endpoint(receiver.url, ['item.created']);
-    const node = await startNode(world);
-    const circuit = async () => (await health(world, endpoint.id))?.circuit;
-    node.delivery.wake(await world.append([1]));
-    await until(node, () => receiver.received.length > 0 && rests(node));
-    // From retry to retry: a day more than these take, and the event would have had its time.
-    for (const delayMs of RETRY_DELAYS_MS) {
-      if ((await circuit()) === 'open') break;
-      const before = receiver.received.length;
-      world.clock.advance(delayMs * (1 + RETRY_JITTER));
-      await until(node, () => receiver.received.length > before && rests(node));
-    }
-    node.delivery.wake(await world.append(range(40).map(() => 1)));
-    for (let probes = 1; (await circuit()) === 'open'; probes += 1) {
-      if (probes === 5) node.delivery.wake(await world.append([2]));
-      await until(node, async () => (await unread(world)) === 0);
-      assert.ok(probes < 10, 'it stays dark');
-      const before = receiver.received.length;
-      world.clock.advance(15 * MINUTE_MS);
-      await until(node, () => receiver.received.length > before && rests(node));
-    }
-    assert.equal(taken[0], '2');
-  });
-
   test('that asks for a pause gets it, it costs no attempt, and every answer is in the log', async (t) => {
     const world = await createWorld(await open(t), t);
     const { state, answer } = moody(429, { 'retry-after': '60' });
@@ -446,8 +244,7 @@ eachEngine('an endpoint that fails', (open) => {
     await node.delivery.tick();
     assert.equal(receiver.received.length, tried, 'not a moment earlier');
     world.clock.advance(1);
-    const rests = () => node.delivery.stats().underWay + node.delivery.stats().unflushed === 0;
-    await until(node, () => receiver.received.length > tried && rests());
+    await until(node, () => receiver.received.length > tried && rests(node));
     const rows = await world.storage.all<{ attempts: number; sent: number }>(sql`select attempts, sent from parked`);
     assert.ok(rows.every(({ attempts }) => attempts === 0));
     const { sent } = (await world.storage.first<{ sent: number }>(sql`select cast(sum(sent) as bigint) as sent from parked`))!;

@@ -12,9 +12,7 @@ import { openStorage } from '../storage/open.ts';
 import { sql, sqlText } from '../storage/sql.ts';
 import { isDiskFull, type Storage } from '../storage/storage.ts';
 import { audit } from './audit/audit.ts';
-import { createWorld, POLICY, startReceiver } from './testing.ts';
-
-const range = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);
+import { createWorld, POLICY, range, startReceiver } from './testing.ts';
 
 /** Holds the schema four times over, and is full at once. */
 const SMALL_DISK_BYTES = 64 * 1_024 * 1_024;

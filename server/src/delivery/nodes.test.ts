@@ -4,9 +4,7 @@ import { suite, test } from 'node:test';
 import { openEngine } from '../../test/support/engines.ts';
 import { HOUR_MS, SECOND_MS } from '../base/clock.ts';
 import { sql } from '../storage/sql.ts';
-import { createWorld, type Running, startReceiver, type World } from './testing.ts';
-
-const range = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);
+import { createWorld, type Running, range, startReceiver, type World } from './testing.ts';
 
 type Node = { delivery: Running; wait(ms: number): void };
 

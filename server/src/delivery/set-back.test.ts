@@ -6,17 +6,10 @@ import { explaining } from '../../test/support/explain.ts';
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { sql } from '../storage/sql.ts';
 import { bringWithinReach, DUE_WITHIN_MAX_MS, outOfReach } from './settling/reach.ts';
-import { createWorld, type Running, startReceiver } from './testing.ts';
+import { createWorld, startReceiver, until } from './testing.ts';
 
 const AHEAD_MS = 400 * DAY_MS;
 const LANES = Array.from({ length: 64 }, (_, lane) => lane);
-
-async function until(node: Running, holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) {
-    await node.tick();
-    await new Promise(setImmediate);
-  }
-}
 
 eachEngine('a clock that is set back', (open) => {
   for (const restarted of [false, true]) {

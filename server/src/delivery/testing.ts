@@ -1,10 +1,11 @@
 /** For tests of delivery: an application with a user, events by the real log, and receivers that are real servers. */
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import type { AddressPolicy } from '../endpoints/addresses.ts';
-import { createEndpoint, type Endpoint } from '../endpoints/endpoints.ts';
+import { createEndpoint, type Endpoint, updateEndpoint } from '../endpoints/endpoints.ts';
 import { appendEvents, takeTimestamps } from '../events/append.ts';
 import { EVENT_TYPES, type EventDraft } from '../events/catalogue.ts';
 import { laneOf } from '../events/log.ts';
@@ -138,4 +139,32 @@ export async function startReceiver(
         else waiting.push({ count, resolve });
       }),
   };
+}
+
+/** `count` whole numbers in a row. */
+export const range = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);
+export const context = ({ storage, vault, clock }: World) => ({ storage, vault, now: clock.now() });
+export const count = async ({ storage }: World, table: 'parked' | 'endpoint_positions' | 'skipped') =>
+  (await storage.all(sql`select * from ${{ strings: [table], values: [], key: null }}`)).length;
+export const parked = async ({ storage }: World) =>
+  (
+    await storage.all<{ seq: number; state: string; due_at: number | null }>(sql`select seq, state, due_at from parked order by lane, seq`)
+  ).map(({ seq, state, due_at }) => `${seq} ${state}${due_at === null ? '' : ' due'}`);
+export const disable = (world: World, id: string) => updateEndpoint(context(world), id, { enabled: false }, POLICY);
+export const enable = (world: World, id: string) => updateEndpoint(context(world), id, { enabled: true }, POLICY);
+export const itemOf = (body: string) => Number(/"item_id":(\d+)/.exec(body)![1]);
+
+/** Beats until `reached` says so; nothing here waits for a clock. */
+export async function until(delivery: Running, reached: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await reached())) {
+    await delivery.tick();
+    await new Promise(setImmediate);
+  }
+}
+
+export function assertOrder(receiver: Receiver) {
+  for (const [item, received] of Map.groupBy(receiver.received, ({ body }) => itemOf(body))) {
+    const first = [...new Set(received.map(({ id }) => id))];
+    assert.deepEqual(first, [...first].sort(), `events of item ${item} came out of order`);
+  }
 }

@@ -6,7 +6,7 @@ import { DAY_MS, HOUR_MS } from '../../base/clock.ts';
 import { deleteEndpoint, updateEndpoint } from '../../endpoints/endpoints.ts';
 import { enableEndpoint } from '../../endpoints/resume.ts';
 import { sql } from '../../storage/sql.ts';
-import { createWorld, POLICY, type Running, startReceiver, type World } from '../testing.ts';
+import { context, createWorld, POLICY, startReceiver, until, type World } from '../testing.ts';
 import { type Audit, audit, balances } from './audit.ts';
 import { CLASSES, type Class } from './classes.ts';
 
@@ -19,8 +19,6 @@ function dice(seed: number): (below: number) => number {
   };
 }
 
-const context = ({ storage, vault, clock }: World) => ({ storage, vault, now: clock.now() });
-
 async function balanced(world: World): Promise<Audit> {
   const found = await audit(world.storage, { from: 0 });
   assert.deepEqual(found.faults, []);
@@ -32,14 +30,6 @@ function sumsOf({ hours }: Audit, endpointId: string): Record<Class | 'matched',
   const mine = hours.filter((hour) => hour.endpointId === endpointId);
   const sum = (name: Class | 'matched') => mine.reduce((total, hour) => total + hour[name], 0);
   return Object.fromEntries((['matched', ...CLASSES] as const).map((name) => [name, sum(name)])) as Record<Class | 'matched', number>;
-}
-
-/** Beats until `reached` says so; nothing here waits for a clock. */
-async function until(delivery: Running, reached: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await reached())) {
-    await delivery.tick();
-    await new Promise(setImmediate);
-  }
 }
 
 eachEngine('audit beside deliveries', (open) => {

@@ -2,9 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eachEngine } from '../../../test/support/engines.ts';
 import { render, type Sql } from '../../storage/sql.ts';
-import { createWorld, startReceiver } from '../testing.ts';
-
-const range = (count: number, from = 1) => Array.from({ length: count }, (_, index) => from + index);
+import { createWorld, range, startReceiver } from '../testing.ts';
 
 eachEngine('catching up', (open) => {
   test('an endpoint that hangs, with work in its queue, costs no read for each event that comes', async (t) => {

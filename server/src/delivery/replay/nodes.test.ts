@@ -8,13 +8,12 @@ import { laneOf } from '../../events/log.ts';
 import { sql } from '../../storage/sql.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { DeliveryOptions } from '../delivery.ts';
-import { createWorld, type Running, startReceiver, type World } from '../testing.ts';
+import { createWorld, type Running, range, startReceiver, type World } from '../testing.ts';
 import { progressOf } from './progress.ts';
 import { createReplay, findReplay, moveReplay, type Replay, type ReplayFilter } from './replays.ts';
 import { countSelected } from './selection.ts';
 
 const EVERYTHING: ReplayFilter = { kind: 'range', since: null, until: null, types: null, itemIds: null, outcome: null };
-const range = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
 
 type Node = Running & { wait(ms: number): void };
 
