@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import { hintChannel, isAbsent, openPresence } from './presence.ts';
 import { render, type Sql, type SqlValue, sql } from './sql.ts';
-import { MAINTENANCE_LOCK_TIMEOUT_MS, type Storage, type Writer } from './storage.ts';
+import { MAINTENANCE_LOCK_TIMEOUT_MS, type Storage, TransactionEnded, type Writer } from './storage.ts';
 
 /** Connections of one node. Deliveries, refreshes and requests each hold one only while they talk to the database. */
 const TRANSACTIONS_AT_ONCE = 10;
@@ -66,15 +66,17 @@ export function openPostgres(url: string, { silentAfterMs = SILENT_AFTER_MS } = 
     transaction: async (work, { durable = true, patient = false } = {}) => {
       for (let attempt = 1; ; attempt += 1) {
         const client = await pool.connect();
+        const { tx, last, end } = writer(client, typesOf, counts, patient ? FOR_EVER : {});
         let broken: Error | undefined;
         try {
           const begun = send(client, { text: BEGIN[patient ? 'patient' : durable ? 'durable' : 'lazy'] });
-          const last: Promise<pg.QueryResult>[] = [];
-          const [value] = await Promise.all([work(writer(client, typesOf, counts, last, patient ? FOR_EVER : {})), begun]);
+          const [value] = await Promise.all([work(tx), begun]);
+          end();
           // Behind a statement that fails, a commit takes everything back; what failed is the error to tell.
           await Promise.all([...last, send(client, { text: 'commit' })]);
           return value;
         } catch (error) {
+          end();
           if (isSilence(error)) broken = error;
           else
             await client.query('rollback').catch((failure: Error) => {
@@ -204,17 +206,25 @@ function send(client: pg.PoolClient, config: pg.QueryConfig): Promise<pg.QueryRe
 
 type Insertion = { table: string; columns: readonly string[]; tail: string };
 
-/** What is given to `last` is answered by the time of the commit. */
+/**
+ * What is sent as `last` is answered by the time of the commit. After `end` nothing is sent: where one of several that a transaction
+ * does at once has failed, the others may go on, and would write for themselves, or into the client's next transaction.
+ */
 function writer(
   client: pg.PoolClient,
   typesOf: TypesOf,
   counts: { statements: number },
-  last: Promise<pg.QueryResult>[],
   patience: { query_timeout?: number },
-): Writer {
+): { tx: Writer; last: readonly Promise<pg.QueryResult>[]; end(): void } {
+  const last: Promise<pg.QueryResult>[] = [];
+  let ended = false;
   /** An insertion that asks for its types, or sends its rows in pieces: what is given after it waits. */
   let busy: Promise<unknown> | null = null;
+  const mustBeOpen = () => {
+    if (ended) throw new TransactionEnded();
+  };
   const sendCounted = (config: pg.QueryConfig) => {
+    mustBeOpen();
     counts.statements += 1;
     return send(client, { ...config, ...patience });
   };
@@ -249,6 +259,7 @@ function writer(
   const insert = async (insertion: Insertion, rows: readonly (readonly SqlValue[])[]) => {
     if (rows.length === 0) return { sent: [] };
     while (busy) await busy.catch(() => {});
+    mustBeOpen();
     const types = typesOf.known(insertion.table, insertion.columns);
     if (types && rows.length <= ROWS_PER_STATEMENT) return { sent: [sendRows(types, insertion, rows)] };
     const sending = sendInPieces(insertion, rows);
@@ -259,7 +270,7 @@ function writer(
       busy = null;
     }
   };
-  return {
+  const tx: Writer = {
     all: async <T>(query: Sql) => (await give(statement(query))).rows as T[],
     first: async <T>(query: Sql) => (await give(statement(query))).rows[0] as T | undefined,
     run: async (query) => (await give(statement(query))).rowCount ?? 0,
@@ -274,6 +285,13 @@ function writer(
       // Work that fails after this one ends without asking how this one did.
       for (const one of sent) one.catch(() => {});
       last.push(...sent);
+    },
+  };
+  return {
+    tx,
+    last,
+    end() {
+      ended = true;
     },
   };
 }

@@ -2,7 +2,7 @@ import { backup, DatabaseSync } from 'node:sqlite';
 import { createCheckpointer, FORCED_CHECKPOINT_PAGES } from './checkpointer.ts';
 import { createLogSync, type LogSync } from './log-sync.ts';
 import { render, type Sql, type SqlValue, sql } from './sql.ts';
-import { type Row, type Storage, type TransactionOptions, TransactionWaited, type Writer } from './storage.ts';
+import { type Row, type Storage, TransactionEnded, type TransactionOptions, TransactionWaited, type Writer } from './storage.ts';
 
 /** How long a writer of another process (the command line) may hold the file before we give up. */
 const BUSY_TIMEOUT_MS = 5_000;
@@ -46,7 +46,7 @@ export function openSqlite(file: string, log: LogSync = createLogSync(`${file}-w
   function handle(): { tx: Writer; end(): void } {
     let open = true;
     const statement = (text: string) => {
-      if (!open) throw new TransactionWaited();
+      if (!open) throw new TransactionEnded();
       return write(text);
     };
     const tx: Writer = {

@@ -7,7 +7,7 @@ import { createCounters } from './counters.ts';
 import { migrate, migrations } from './migrate.ts';
 import { openPostgres } from './postgres.ts';
 import { render, type Sql, sql, sqlList, sqlTable, sqlText } from './sql.ts';
-import { isDuplicate, TransactionWaited, type Writer } from './storage.ts';
+import { isDuplicate, TransactionEnded, TransactionWaited, type Writer } from './storage.ts';
 
 /** Long enough for a busy machine to answer, short enough to wait for. */
 const SILENT_AFTER_MS = 1_000;
@@ -202,6 +202,29 @@ eachEngine('storage', (open) => {
     assert.deepEqual([many, first!.n, last!.n], [12_000, 12_001, 12_002]);
   });
 
+  for (const [what, fail] of [
+    ['what was done', async () => Promise.reject(new Error('a rule of ours'))],
+    ['an insertion that must ask', (tx: Writer) => tx.insertMany('counters', ['name', 'colour'], [['a', 'red']])],
+    ['a statement', (tx: Writer) => tx.run(sql`insert into nowhere (name) values ('a')`)],
+  ] as const) {
+    test(`where ${what} fails, nothing of what a transaction does beside it is kept`, async (t) => {
+      const storage = await open(t);
+      const beside = async (tx: Writer) => {
+        for (const name of ['c1', 'c2', 'c3', 'c4']) await tx.run(sql`insert into counters (name, value) values (${name}, 0)`);
+      };
+      let going: Promise<void> | undefined;
+      const failing = storage.transaction((tx) => {
+        const failed = fail(tx);
+        going = beside(tx);
+        return Promise.all([failed, going]);
+      });
+      await assert.rejects(failing);
+      // Refused where it comes too late; where it was in time it went with the rest.
+      await going?.catch(() => {});
+      assert.deepEqual(await storage.all(sql`select name from counters where name like 'c%'`), []);
+    });
+  }
+
   test('one statement alone is a transaction of its own, and every statement is counted', async (t) => {
     const storage = await open(t);
     const before = storage.counts.statements;
@@ -292,7 +315,7 @@ test('SQLite trips over a transaction that waits for a timer, and goes on', asyn
   const waiting = storage.transaction(async (tx) => {
     await tx.run(sql`insert into counters (name, value) values ('late', 1)`);
     await new Promise((resolve) => setTimeout(resolve, 1));
-    await assert.rejects(tx.run(sql`insert into counters (name, value) values ('ghost', 1)`), TransactionWaited);
+    await assert.rejects(tx.run(sql`insert into counters (name, value) values ('ghost', 1)`), TransactionEnded);
     outlived();
   });
   await assert.rejects(waiting, TransactionWaited);

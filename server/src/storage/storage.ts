@@ -104,6 +104,14 @@ export class TransactionWaited extends Error {
   }
 }
 
+/** A statement came when its transaction had ended: beside the one that failed, or without being waited for. It was not sent. */
+export class TransactionEnded extends Error {
+  constructor() {
+    super('a statement was given after its transaction had ended');
+    this.name = 'TransactionEnded';
+  }
+}
+
 /** A row with this key is there already. SQLITE_CONSTRAINT_PRIMARYKEY is 1555 and _UNIQUE 2067; PostgreSQL's unique_violation is 23505. */
 export function isDuplicate(error: unknown): boolean {
   const { errcode, code } = (error ?? {}) as { errcode?: unknown; code?: unknown };
