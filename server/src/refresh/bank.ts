@@ -92,7 +92,9 @@ export async function askBank(conversation: Conversation): Promise<BankAnswer> {
     return answered;
   });
   if (list.kind === 'failed') return { ...list, keep, consentExpiresAt };
-  if (list.accounts.length > ACCOUNTS_MAX) return { ...CRASHED, keep, consentExpiresAt };
+  // A list that broke off before its first account lists nothing; files that were read before do have none.
+  const brokeOff = !list.complete && list.accounts.length === 0 && connector.bank.input !== 'files';
+  if (brokeOff || list.accounts.length > ACCOUNTS_MAX) return { ...CRASHED, keep, consentExpiresAt };
   const accounts = withoutRepetitions(withStorableNames(list.accounts));
   await conversation.onProgress(0, accounts.length);
 

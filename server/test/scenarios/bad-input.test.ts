@@ -136,6 +136,7 @@ const BROKEN: Readonly<Record<string, Partial<Connector>>> = {
     fetchAccount: rubbish({ kind: 'failed', status: 402, info: null, retryAfterMs: Number.NaN }),
   },
   'lists nothing': { listAccounts: rubbish({ kind: 'accounts', complete: true }) },
+  'breaks its list off before the first account': { listAccounts: rubbish({ kind: 'accounts', complete: false, accounts: [] }) },
   'lists an account without a name': { listAccounts: listing({ name: null }) },
   'lists an account of a type that nobody knows': { listAccounts: listing({ type: 'wallet' }) },
   'lists an account without a currency': { listAccounts: listing({ currency: undefined }) },
