@@ -6,7 +6,6 @@ import { defaultInfo } from '../connectors/statuses.ts';
 import type { EventDraft } from '../events/catalogue.ts';
 import { forgetCredentials } from '../items/items.ts';
 import { type FinishedRefresh, type RefreshPhase, requestRefresh } from '../items/refreshes.ts';
-import type { Writer } from '../storage/storage.ts';
 import { rowsToCompare } from '../transactions/transactions.ts';
 import type { BankAnswer, FetchedAccount, LoginOutcome } from './bank.ts';
 import type { AccountOutcome } from './detection/accounts.ts';
@@ -267,14 +266,14 @@ async function endingOf(services: RefreshServices, run: Run, outcome: Outcome): 
       ? item.connectorState
       : await services.vault.seal(services.storage, item.dataKeyId, statePlace(item), JSON.stringify(outcome.keep));
 
-  const write = async (tx: Writer): Promise<void> => {
-    await Promise.all([
-      isOfFiles(run) && item.credentials !== null && forgetCredentials(tx, item.id, item.credentials),
-      circuit !== null && pacing.writeCircuit(tx, circuit, now),
-      followed &&
-        requestRefresh(tx, { item, cause: 'completion', phase: 'full', startedAt: now + 1, runAt: realNow + FULL_HISTORY_DELAY_MS }),
-    ]);
-  };
+  const { credentials } = item;
+  const alone: Ending['alone'][number][] = [];
+  if (isOfFiles(run) && credentials !== null) alone.push((tx) => forgetCredentials(tx, item.id, credentials));
+  if (circuit !== null) alone.push((tx) => pacing.writeCircuit(tx, circuit, now));
+  if (followed) {
+    const completion = { item, cause: 'completion', phase: 'full', startedAt: now + 1, runAt: realNow + FULL_HISTORY_DELAY_MS } as const;
+    alone.push((tx) => requestRefresh(tx, completion));
+  }
   const ending: Ending = {
     finished,
     userUuid: item.userUuid,
@@ -297,7 +296,7 @@ async function endingOf(services: RefreshServices, run: Run, outcome: Outcome): 
       countsAsRefresh: !completesConnection(refresh),
     },
     rowsAt: outcome.rowsAt,
-    write,
+    alone,
     rows: outcome.rows,
     onlySome: outcome.onlySome,
   };

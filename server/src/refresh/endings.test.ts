@@ -32,7 +32,7 @@ async function claimed(world: World, count: number): Promise<Refresh[]> {
   return refreshes.sort((a, b) => a.itemId - b.itemId);
 }
 
-function ending(refresh: Refresh, write: Ending['write'] = async () => {}): Ending {
+function ending(refresh: Refresh, ...alone: Ending['alone']): Ending {
   const { id, epoch, itemId, userUuid } = refresh;
   return {
     finished: {
@@ -58,7 +58,7 @@ function ending(refresh: Refresh, write: Ending['write'] = async () => {}): Endi
     },
     rowsAt: () => ({ accounts: [], transactions: [], changes: [] }),
     onlySome: false,
-    write,
+    alone,
     rows: 1,
   };
 }

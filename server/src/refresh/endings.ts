@@ -26,8 +26,8 @@ export type Ending = {
   rows: number;
   /** Only accounts that had failed were asked: the others, of which nothing is written, are no newer than before. */
   onlySome: boolean;
-  /** What it alone has to write, after its record and before its events. */
-  write: (tx: Writer) => Promise<void>;
+  /** What it alone has to write, after its record and before its events; most refreshes have nothing. */
+  alone: readonly ((tx: Writer) => Promise<unknown>)[];
 };
 
 /** Answers false where the run was fenced off (another worker has the refresh, or it was erased), and nothing was written. */
@@ -54,12 +54,13 @@ async function writeGroup(tx: Writer, group: readonly Ending[]): Promise<Readonl
   ]);
   const stood = group.flatMap((ending, at) => (standing.has(ending.finished.id) ? [{ ...ending, timestamps: taken[at]! }] : []));
   if (stood.length === 0) return standing;
-  await Promise.all([
+  const alone = stood.flatMap((ending) => ending.alone);
+  const rows = Promise.all([
     writeRows(
       tx,
       stood.flatMap(({ rowsAt, timestamps }) => rowsAt?.(timestamps) ?? []),
     ),
-    ...stood.map(({ write }) => write(tx)),
+    ...alone.map((write) => write(tx)),
     updateRefreshedItems(
       tx,
       stood.map(({ item, rowsAt, onlySome, timestamps }) => ({
@@ -68,12 +69,15 @@ async function writeGroup(tx: Writer, group: readonly Ending[]): Promise<Readonl
       })),
     ),
   ]);
-  await appendAll(
+  // Several statements one after another, of which the last would come behind the events; all others have been given in their order.
+  if (alone.length > 0) await rows;
+  const appended = appendAll(
     tx,
     stood.map(({ origin, drafts, timestamps }) => ({
       origin,
       events: drafts.map((draft, index) => ({ draft, timestamp: timestamps[index]! })),
     })),
   );
+  await Promise.all([rows, appended]);
   return standing;
 }
