@@ -10,13 +10,26 @@ import { QUEUE_MAX } from './channels/channels.ts';
 import { STALE_AFTER_MS } from './lanes/lease.ts';
 import { assertOrder, context, count, createWorld, disable, enable, range, startReceiver, until } from './testing.ts';
 
+/** A drain is slow at first: the time of its node goes by with the beats. */
+function drainClock() {
+  let now = 0;
+  return {
+    monotonicMs: () => now,
+    after: (ms: number, reached: () => boolean | Promise<boolean>) => () => {
+      now += ms;
+      return reached();
+    },
+  };
+}
+
 eachEngine('lagging', (open) => {
   test('a disabled endpoint costs a position for each lane and no parked rows, then catches up in order', async (t) => {
     const world = await createWorld(await open(t), t);
     const [off, on] = [await startReceiver(t), await startReceiver(t)];
     const { endpoint } = await world.endpoint(off.url);
     await world.endpoint(on.url);
-    const delivery = await world.start();
+    const { monotonicMs, after } = drainClock();
+    const delivery = await world.start({ monotonicMs });
     await disable(world, endpoint.id);
     for (const _ of range(6)) delivery.wake(await world.append(range(300)));
     await on.until(1_800);
@@ -27,9 +40,10 @@ eachEngine('lagging', (open) => {
     assert.equal(off.received.length, 0);
     assert.ok(delivery.stats().queued === 0);
     await enable(world, endpoint.id);
-    await delivery.tick();
-    await off.until(1_800);
-    await until(delivery, async () => (await count(world, 'endpoint_positions')) === 0);
+    await until(
+      delivery,
+      after(50, async () => off.received.length >= 1_800 && (await count(world, 'endpoint_positions')) === 0),
+    );
     assert.equal(new Set(off.seqs()).size, 1_800);
     assert.equal(off.received.length, 1_800);
     assertOrder(off);
@@ -40,17 +54,19 @@ eachEngine('lagging', (open) => {
     const world = await createWorld(await open(t), t);
     const receiver = await startReceiver(t);
     const { endpoint } = await world.endpoint(receiver.url);
-    const first = await world.start({ nodeId: 'node_one' });
+    const { monotonicMs, after } = drainClock();
+    const first = await world.start({ nodeId: 'node_one', monotonicMs });
     await disable(world, endpoint.id);
     for (const _ of range(3)) first.wake(await world.append(range(500)));
     await until(first, async () => (await count(world, 'endpoint_positions')) > 40);
     await first.abandon();
     await world.append(range(500));
-    const second = await world.start({ nodeId: 'node_one' });
+    const second = await world.start({ nodeId: 'node_one', monotonicMs });
     await enable(world, endpoint.id);
-    await second.tick();
-    await receiver.until(2_000);
-    await until(second, async () => (await count(world, 'endpoint_positions')) === 0);
+    await until(
+      second,
+      after(50, async () => receiver.received.length >= 2_000 && (await count(world, 'endpoint_positions')) === 0),
+    );
     await second.stop();
     assert.equal(receiver.received.length, 2_000);
     assertOrder(receiver);
@@ -94,13 +110,8 @@ eachEngine('lagging', (open) => {
     const receiver = await startReceiver(t);
     const { endpoint } = await world.endpoint(receiver.url);
     await disable(world, endpoint.id);
-    // Each start drains slowly at first: its time goes by with the beats.
-    let monotonicMs = 0;
-    const start = () => world.start({ nodeId: 'node_one', monotonicMs: () => monotonicMs });
-    const after = (ms: number, reached: () => boolean | Promise<boolean>) => () => {
-      monotonicMs += ms;
-      return reached();
-    };
+    const { monotonicMs, after } = drainClock();
+    const start = () => world.start({ nodeId: 'node_one', monotonicMs });
     let delivery = await start();
     for (const _ of range(8)) delivery.wake(await world.append(range(200)));
     await until(delivery, async () => (await count(world, 'endpoint_positions')) > 40);

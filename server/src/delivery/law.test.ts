@@ -110,9 +110,9 @@ eachEngine('the laws of delivery', (open) => {
         ))!.count;
       while ((await unsettled()) > 0) {
         world.clock.advance(HOUR_MS);
-        monotonicMs += 100;
+        monotonicMs += 500;
         await delivery.tick();
-        await new Promise(setImmediate);
+        for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
       }
       await delivery.stop();
       const delivered = await world.storage.all<{ endpoint_id: string; lane: number; seq: number; times: number }>(

@@ -233,8 +233,8 @@ eachEngine('retention', (open, engine) => {
     const before = await hoursOf(storage);
     let steps = 0;
     const outcomes: string[] = [];
-    // Each time a step further, later several, until it is through: five have no divisor in common with the lanes.
-    for (let allowed = 0; outcomes.at(-1) !== 'retired'; allowed += allowed < 16 ? 1 : 5) {
+    // Each time a step further, later many, until it is through: 23 have no divisor in common with the lanes.
+    for (let allowed = 0; outcomes.at(-1) !== 'retired'; allowed += allowed < 12 ? 1 : 23) {
       steps = 0;
       const mayGoOn = () => steps++ < allowed;
       outcomes.push((await retireOldest({ ...services(storage), mayGoOn }, at(NOW + 40 * DAY_MS))).outcome);
