@@ -306,6 +306,16 @@ test('on PostgreSQL a commit that need not wait for the disk leaves the connecti
   assert.deepEqual([await synchronous(true), await synchronous(false), await synchronous(true)], ['on', 'off', 'on']);
 });
 
+test('on PostgreSQL a transaction that makes light of a statement that failed is not taken for done', async (t) => {
+  const storage = await openEngine('postgres', t);
+  const light = storage.transaction(async (tx) => {
+    await tx.run(sql`insert into counters (name, value) values ('before', 1)`);
+    await tx.run(sql`insert into nowhere (name) values ('a')`).catch(() => {});
+  });
+  await assert.rejects(light, /all of it was taken back/);
+  assert.equal(await storage.first(sql`select name from counters where name = 'before'`), undefined);
+});
+
 test('SQLite trips over a transaction that waits for a timer, and goes on', async (t) => {
   const storage = await openEngine('sqlite', t);
   let outlived = () => {};
