@@ -12,16 +12,7 @@ import { createLane, type Lane } from './lanes/lane.ts';
 import { createLeases, STALE_AFTER_MS } from './lanes/lease.ts';
 import { SUSPECT_AFTER_MS } from './lanes/sharing.ts';
 import { LaneLost, settle } from './settling/settle.ts';
-import { context, createWorld, POLICY, range, startReceiver, type World } from './testing.ts';
-
-const parkedRows = async ({ storage }: World) =>
-  (
-    await storage.all<{ state: string; attempts: number; due_at: number | null }>(
-      sql`select state, attempts, due_at from parked order by lane, seq`,
-    )
-  ).map((row) => ({ ...row }));
-const settledSum = async ({ storage }: World) =>
-  (await storage.first<{ sum: number }>(sql`select cast(sum(settled) as bigint) as sum from lane_leases`))?.sum;
+import { context, createWorld, POLICY, parkedRows, range, settledSum, startReceiver } from './testing.ts';
 
 eachEngine('delivery', (open) => {
   test('every event arrives, in order for each item, whatever is written meanwhile', async (t) => {

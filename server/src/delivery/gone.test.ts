@@ -6,16 +6,7 @@ import { DAY_MS } from '../base/clock.ts';
 import { deleteEndpoint, findEndpoint, updateEndpoint } from '../endpoints/endpoints.ts';
 import { sql } from '../storage/sql.ts';
 import { audit } from './audit/audit.ts';
-import { context, createWorld, POLICY, startReceiver, type World } from './testing.ts';
-
-const parkedRows = async ({ storage }: World) =>
-  (
-    await storage.all<{ state: string; attempts: number; due_at: number | null }>(
-      sql`select state, attempts, due_at from parked order by lane, seq`,
-    )
-  ).map((row) => ({ ...row }));
-const settledSum = async ({ storage }: World) =>
-  (await storage.first<{ sum: number }>(sql`select cast(sum(settled) as bigint) as sum from lane_leases`))?.sum;
+import { context, createWorld, POLICY, parkedRows, settledSum, startReceiver } from './testing.ts';
 
 eachEngine('a webhook that goes', (open) => {
   test('410 disables the endpoint; its events wait, and go out when it is enabled', async (t) => {

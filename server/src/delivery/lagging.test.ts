@@ -8,7 +8,7 @@ import { enableEndpoint } from '../endpoints/resume.ts';
 import { sql } from '../storage/sql.ts';
 import { QUEUE_MAX } from './channels/channels.ts';
 import { STALE_AFTER_MS } from './lanes/lease.ts';
-import { assertOrder, context, count, createWorld, disable, enable, range, startReceiver, until } from './testing.ts';
+import { assertOrder, context, count, createWorld, disable, enable, range, settledSum, startReceiver, until } from './testing.ts';
 
 /** A drain is slow at first: the time of its node goes by with the beats. */
 function drainClock() {
@@ -88,12 +88,10 @@ eachEngine('lagging', (open) => {
     const delivery = await world.start({ monotonicMs: () => monotonicMs });
     delivery.wake(await world.append(range(2_000)));
     await good.until(2_000);
-    const settled = async () =>
-      (await world.storage.first<{ sum: number }>(sql`select cast(sum(settled) as bigint) as sum from lane_leases`))!.sum;
     await until(delivery, () => delivery.stats().delivered === 2_000 && delivery.stats().unflushed === 0);
     monotonicMs = 2_001;
     await delivery.tick();
-    await until(delivery, async () => (await settled()) === 2_000);
+    await until(delivery, async () => (await settledSum(world)) === 2_000);
     assert.equal(hanging.received.length, 16, 'its own concurrency and no more');
     assert.ok(delivery.stats().queued <= 500);
     assert.ok((await count(world, 'endpoint_positions')) <= 64);

@@ -4,7 +4,7 @@ import { suite, test } from 'node:test';
 import { openEngine } from '../../test/support/engines.ts';
 import { HOUR_MS, SECOND_MS } from '../base/clock.ts';
 import { sql } from '../storage/sql.ts';
-import { createWorld, type Running, range, startReceiver, type World } from './testing.ts';
+import { createWorld, type Running, range, settledSum, startReceiver, type World } from './testing.ts';
 
 type Node = { delivery: Running; wait(ms: number): void };
 
@@ -27,8 +27,6 @@ async function beat(nodes: readonly Node[], rounds: number) {
 }
 
 const lanesOf = (nodes: readonly Node[]) => nodes.map(({ delivery }) => delivery.stats().lanes);
-const settledSum = async ({ storage }: World) =>
-  (await storage.first<{ sum: number }>(sql`select cast(sum(settled) as bigint) as sum from lane_leases`))?.sum;
 
 /** The clocks of the nodes run ahead of the machine: an endpoint may lag, and then the lanes settle without it. */
 const isQuiet = ({ delivery }: Node) => {

@@ -150,6 +150,15 @@ export const parked = async ({ storage }: World) =>
   (
     await storage.all<{ seq: number; state: string; due_at: number | null }>(sql`select seq, state, due_at from parked order by lane, seq`)
   ).map(({ seq, state, due_at }) => `${seq} ${state}${due_at === null ? '' : ' due'}`);
+export const parkedRows = async ({ storage }: World) =>
+  (
+    await storage.all<{ state: string; attempts: number; due_at: number | null }>(
+      sql`select state, attempts, due_at from parked order by lane, seq`,
+    )
+  ).map((row) => ({ ...row }));
+/** Over all lanes. */
+export const settledSum = async ({ storage }: World) =>
+  (await storage.first<{ sum: number }>(sql`select cast(sum(settled) as bigint) as sum from lane_leases`))?.sum;
 export const disable = (world: World, id: string) => updateEndpoint(context(world), id, { enabled: false }, POLICY);
 export const enable = (world: World, id: string) => updateEndpoint(context(world), id, { enabled: true }, POLICY);
 export const itemOf = (body: string) => Number(/"item_id":(\d+)/.exec(body)![1]);
