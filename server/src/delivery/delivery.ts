@@ -118,7 +118,10 @@ export function startDelivery(options: DeliveryOptions): Delivery {
 
   const book = createBook();
   const isWithdrawn = (event: LoggedEvent) => withdrawn.has(event);
-  const circuits = createCircuits({ storage, clock, raise: announce, onRaised, onTrouble });
+  const circuits = createCircuits({
+    ...{ storage, clock, raise: announce, onRaised, onTrouble },
+    configurationVersion: () => channels.version,
+  });
   const channels = createChannels({
     ...{ ...options, book, circuits, monotonicMs, maySend, mayWrite, isWithdrawn, onOutcome },
     lanesOwned: () => lanes.size,

@@ -1,8 +1,9 @@
 /** For tests of endpoints that fail: a node with a clock of its own, receivers in a mood, and what became of them. */
+import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SECOND_MS } from '../base/clock.ts';
 import { sql } from '../storage/sql.ts';
-import type { Running, World } from './testing.ts';
+import { BEATS_MAX, type Running, type World } from './testing.ts';
 
 export const health = async ({ storage }: World, id: string) =>
   await storage.first<{ circuit: string; probes: number; next_probe_at: number | null; paused_until: number | null }>(
@@ -17,7 +18,8 @@ export const count = async ({ storage }: World, table: 'parked' | 'endpoint_posi
 
 /** Heartbeats until it holds; each is a second of the node's own clock. */
 export async function until(node: { delivery: Running; wait(ms: number): void }, holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) {
+  for (let beat = 0; !(await holds()); beat += 1) {
+    assert.ok(beat < BEATS_MAX, `not reached: ${JSON.stringify(node.delivery.stats())}`);
     node.wait(SECOND_MS);
     await node.delivery.tick();
     await new Promise((resolve) => setImmediate(resolve));

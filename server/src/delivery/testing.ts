@@ -163,9 +163,13 @@ export const disable = (world: World, id: string) => updateEndpoint(context(worl
 export const enable = (world: World, id: string) => updateEndpoint(context(world), id, { enabled: true }, POLICY);
 export const itemOf = (body: string) => Number(/"item_id":(\d+)/.exec(body)![1]);
 
+/** What is not there after so many is not coming: a loop that goes on would keep its process, and the suite, for ever. */
+export const BEATS_MAX = 20_000;
+
 /** Beats until `reached` says so; nothing here waits for a clock. Between two beats what is under way has its turns. */
 export async function until(delivery: Running, reached: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await reached())) {
+  for (let beat = 0; !(await reached()); beat += 1) {
+    assert.ok(beat < BEATS_MAX, `not reached: ${JSON.stringify(delivery.stats())}`);
     await delivery.tick();
     for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
   }

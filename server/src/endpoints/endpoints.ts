@@ -131,10 +131,10 @@ export async function updateEndpoint(
           where id = ${id}`,
     );
     const columns = await changeColumns(tx, vault, { id, dataKeyId: row.data_key_id }, row, change);
-    if (state.enabled > row.enabled || isAnotherReceiver(row, { url: fields.url, ...columns })) await forgiveFailures(tx, id);
     await writeSettings(tx, id, columns);
     const endpoint = fromRow({ ...row, ...columns, ...fields, ...state, events, updated_at: now });
-    await raiseConfiguration(tx);
+    const version = await raiseConfiguration(tx);
+    if (state.enabled > row.enabled || isAnotherReceiver(row, { url: fields.url, ...columns })) await forgiveFailures(tx, id, version);
     if (events !== row.events) await writeVersion(tx, storage, endpoint, true, now);
     return { outcome: 'updated', endpoint };
   });
@@ -282,8 +282,9 @@ function lockEndpoint(tx: Writer, storage: Storage, id: string): Promise<Endpoin
   return tx.first<EndpointRow>(sql`select * from endpoints where id = ${id} and deleted_at is null${storage.forUpdate}`);
 }
 
-export async function raiseConfiguration(tx: Writer): Promise<void> {
-  await tx.run(sql`update configuration set version = version + 1`);
+/** Running servers notice within a second. Answers the new version. */
+export async function raiseConfiguration(tx: Writer): Promise<number> {
+  return (await tx.first<{ version: number }>(sql`update configuration set version = version + 1 returning version`))!.version;
 }
 
 /** The last statements of its transaction: the heads stay locked until the commit, so nothing is committed between them and it. */

@@ -18,12 +18,11 @@ export async function enableEndpoint({ storage, now }: { storage: Storage; now: 
       sql`update endpoints set enabled = 1, disabled_reason = null, disabled_at = null, updated_at = ${now} where id = ${id} and deleted_at is null`,
     );
     if (changed === 0) return false;
-    await forgiveFailures(tx, id);
     if (from === 'now') {
       const heads = await tx.all<{ head: number }>(sql`select head from lane_heads order by lane`);
       await tx.run(sql`update endpoints set skip_through = ${JSON.stringify(heads.map(({ head }) => head))} where id = ${id}`);
     }
-    await raiseConfiguration(tx);
+    await forgiveFailures(tx, id, await raiseConfiguration(tx));
     return true;
   });
 }

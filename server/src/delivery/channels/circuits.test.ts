@@ -2,20 +2,21 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eachEngine } from '../../../test/support/engines.ts';
 import { DAY_MS, MINUTE_MS } from '../../base/clock.ts';
-import { findEndpoint } from '../../endpoints/endpoints.ts';
+import { findEndpoint, updateEndpoint } from '../../endpoints/endpoints.ts';
 import { sql } from '../../storage/sql.ts';
 import type { Storage } from '../../storage/storage.ts';
-import { createWorld, type World } from '../testing.ts';
+import { context, createWorld, POLICY, type World } from '../testing.ts';
 import { announce } from './announce.ts';
 import { type Circuits, createCircuits, type Raised } from './circuits.ts';
 import { FAILURES_TO_OPEN } from './health.ts';
 
-function createNode(world: World, storage: Storage = world.storage) {
+function createNode(world: World, storage: Storage = world.storage, configurationVersion = () => 0) {
   const raised: Raised[] = [];
   const troubles: unknown[] = [];
   const circuits = createCircuits({
     storage,
     clock: world.clock,
+    configurationVersion,
     raise: announce,
     onRaised: (some) => raised.push(...some),
     onTrouble: (error) => troubles.push(error),
@@ -78,6 +79,34 @@ eachEngine('circuits', (open) => {
     await one.circuits.refresh(await version(world));
     assert.deepEqual(one.circuits.of(endpoint.id).health, health);
   });
+
+  for (const opened of [true, false]) {
+    test(`a new receiver is not held to what the old one did and nobody has written yet, ${opened ? 'open' : 'unopened'}`, async (t) => {
+      const world = await createWorld(await open(t), t);
+      const { endpoint } = await world.endpoint('http://127.0.0.1:9/');
+      const configured = async () => (await world.storage.first<{ version: number }>(sql`select version from configuration`))!.version;
+      let knows = await configured();
+      const { circuits } = createNode(world, world.storage, () => knows);
+      const stateOf = () => circuits.of(endpoint.id).health.circuit.state;
+      fail(circuits, endpoint.id, opened ? FAILURES_TO_OPEN : FAILURES_TO_OPEN - 1);
+      const writing = opened ? circuits.flush() : null;
+      // While the circuit's opening is being written others of its answers come.
+      if (opened) fail(circuits, endpoint.id);
+      await writing;
+      await updateEndpoint(context(world), endpoint.id, { url: 'http://127.0.0.1:19/' }, POLICY);
+      await circuits.refresh(await version(world));
+      assert.equal(stateOf(), opened ? 'half_open' : 'closed');
+      fail(circuits, endpoint.id);
+      await circuits.refresh(await version(world));
+      knows = await configured();
+      assert.equal(stateOf(), 'open', 'what it does itself counts');
+      // A second one, while nothing of the first is written.
+      await updateEndpoint(context(world), endpoint.id, { url: 'http://127.0.0.1:29/' }, POLICY);
+      fail(circuits, endpoint.id);
+      await circuits.refresh(await version(world));
+      assert.equal(stateOf(), 'half_open');
+    });
+  }
 
   test('failures that open nothing write nothing, and neither do successes', async (t) => {
     const world = await createWorld(await open(t), t);

@@ -1,7 +1,7 @@
 /**
  * The health of all endpoints as this node knows it. Each answer takes effect here at once; what others must know is
  * written soon after by compare-and-set, and told to operators in the same transaction. Who was too late reads the row
- * and lets its own answers happen to that.
+ * and lets its own answers happen to that, but for those that its owner has forgiven meanwhile.
  */
 import type { Clock } from '../../base/clock.ts';
 import type { Storage, Writer } from '../../storage/storage.ts';
@@ -20,7 +20,7 @@ import {
   type Transition,
   withinReach,
 } from './health.ts';
-import { readAllHealth, readHealth, type StoredHealth, writeHealth } from './health-store.ts';
+import { readAllHealth, readHealth, type StoredHealth, UNWRITTEN, writeHealth } from './health-store.ts';
 
 export type Raised = { endpointId: string; transition: Transition };
 
@@ -47,7 +47,9 @@ export type Circuits = {
   stop(): void;
 };
 
-type Step = (health: Health) => { health: Health; raised: readonly Transition[] };
+type Change = (health: Health) => { health: Health; raised: readonly Transition[] };
+/** `version`: of the configuration under which it was seen. */
+type Step = { change: Change; version: number };
 type Entry = {
   endpointId: string;
   stored: StoredHealth;
@@ -67,6 +69,8 @@ const ROUNDS_MAX = 8;
 export function createCircuits(options: {
   storage: Storage;
   clock: Clock;
+  /** Of the configuration that this node goes by. */
+  configurationVersion: () => number;
   /** In the transaction that writes the rows, as its last statements. */
   raise: (tx: Writer, raised: readonly Raised[], now: number) => Promise<void>;
   /** After the commit. */
@@ -82,14 +86,14 @@ export function createCircuits(options: {
   function entryOf(endpointId: string): Entry {
     let entry = entries.get(endpointId);
     if (!entry) {
-      entry = { endpointId, stored: { health: HEALTHY, revision: 0 }, base: HEALTHY, health: HEALTHY, steps: [], succeededAt: null };
+      entry = { endpointId, stored: UNWRITTEN, base: HEALTHY, health: HEALTHY, steps: [], succeededAt: null };
       entries.set(endpointId, entry);
     }
     return entry;
   }
 
   /** Kept as a step from the first one on that others must know of. */
-  function step(entry: Entry, change: Step) {
+  function step(entry: Entry, change: Change) {
     if (entry.succeededAt !== null) {
       entry.health = { ...entry.health, lastSuccessAt: entry.succeededAt };
       if (entry.steps.length === 0) entry.base = entry.health;
@@ -102,7 +106,7 @@ export function createCircuits(options: {
       entry.base = health;
       return;
     }
-    entry.steps.push(change);
+    entry.steps.push({ change, version: options.configurationVersion() });
     schedule();
   }
 
@@ -118,7 +122,7 @@ export function createCircuits(options: {
   function replay(entry: Entry): Transition[] {
     const raised: Transition[] = [];
     entry.health = entry.base;
-    for (const change of entry.steps) {
+    for (const { change } of entry.steps) {
       const next = change(entry.health);
       entry.health = next.health;
       raised.push(...next.raised);
@@ -128,8 +132,11 @@ export function createCircuits(options: {
 
   /** The row of another writer, and then what happened here. */
   function rebase(entry: Entry, stored: StoredHealth) {
+    const { forgivenVersion } = stored;
+    const forgiven = forgivenVersion > entry.stored.forgivenVersion;
+    if (forgiven) entry.steps = entry.steps.filter(({ version }) => version >= forgivenVersion);
     entry.stored = stored;
-    entry.base = adopt(stored.health, entry.base);
+    entry.base = forgiven ? stored.health : adopt(stored.health, entry.base);
     replay(entry);
   }
 
@@ -138,7 +145,7 @@ export function createCircuits(options: {
     if (dirty.length === 0) return true;
     const wishes = dirty.map((entry) => {
       const raised = replay(entry).map((transition) => ({ endpointId: entry.endpointId, transition }));
-      return { entry, health: entry.health, revision: entry.stored.revision, count: entry.steps.length, raised };
+      return { entry, health: entry.health, revision: entry.stored.revision, written: new Set(entry.steps), raised };
     });
     const wrote = await storage.transaction(async (tx) => {
       // Given in one turn, in the order of the endpoints: one round trip on PostgreSQL, and no deadlock of two nodes.
@@ -147,11 +154,14 @@ export function createCircuits(options: {
       if (raised.length > 0) await options.raise(tx, raised, clock.now());
       return won;
     });
-    for (const [index, { entry, health, revision, count }] of wishes.entries()) {
+    for (const [index, { entry, health, revision, written }] of wishes.entries()) {
       if (wrote[index]) {
-        entry.stored = { health, revision: revision + 1 };
-        entry.base = health;
-        entry.steps.splice(0, count);
+        entry.steps = entry.steps.filter((one) => !written.has(one));
+        // Unless the row was read meanwhile, with this in it.
+        if (entry.stored.revision === revision) {
+          entry.stored = { ...entry.stored, health, revision: revision + 1 };
+          entry.base = health;
+        }
         replay(entry);
       } else rebase(entry, await readHealth(storage, entry.endpointId));
     }
@@ -192,9 +202,10 @@ export function createCircuits(options: {
       const entry = entryOf(endpointId);
       const claimed = claimProbe(entry.health, clock.now());
       if (!claimed || entry.steps.length > 0) return false;
-      const { revision } = entry.stored;
-      const won = await storage.transaction((tx) => writeHealth(tx, endpointId, claimed, revision));
-      rebase(entry, won ? { health: claimed, revision: revision + 1 } : await readHealth(storage, endpointId));
+      const before = entry.stored;
+      const won = await storage.transaction((tx) => writeHealth(tx, endpointId, claimed, before.revision));
+      const stored = won ? { ...before, health: claimed, revision: before.revision + 1 } : await readHealth(storage, endpointId);
+      if (stored.revision >= entry.stored.revision) rebase(entry, stored);
       return won;
     },
     giveUp(endpointId) {
@@ -222,7 +233,7 @@ export function createCircuits(options: {
         if (row.revision > entry.stored.revision) rebase(entry, row);
       }
       for (const entry of entries.values()) {
-        if (entry.stored.revision > 0 && !rows.has(entry.endpointId)) rebase(entry, { health: HEALTHY, revision: 0 });
+        if (entry.stored.revision > 0 && !rows.has(entry.endpointId)) rebase(entry, UNWRITTEN);
       }
     },
     flush,

@@ -4,10 +4,10 @@ import { eachEngine } from '../../../test/support/engines.ts';
 import { MINUTE_MS, SECOND_MS } from '../../base/clock.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { claimProbe, FAILURES_TO_OPEN, HEALTHY, type Health, observe, recover } from './health.ts';
-import { readAllHealth, readHealth, type StoredHealth, writeHealth } from './health-store.ts';
+import { readAllHealth, readHealth, type StoredHealth, UNWRITTEN, writeHealth } from './health-store.ts';
 
 const START = 1_700_000_000_000;
-const write = (storage: Storage, { health, revision }: StoredHealth) =>
+const write = (storage: Storage, { health, revision }: Omit<StoredHealth, 'forgivenVersion'>) =>
   storage.transaction((tx) => writeHealth(tx, 'wh_one', health, revision));
 
 function failing(count: number, health: Health = HEALTHY): Health {
@@ -35,10 +35,10 @@ eachEngine('health of endpoints', (open) => {
       vouchedFor,
       HEALTHY,
     ];
-    assert.deepEqual(await readHealth(storage, 'wh_one'), { health: HEALTHY, revision: 0 });
+    assert.deepEqual(await readHealth(storage, 'wh_one'), UNWRITTEN);
     for (const [revision, health] of states.entries()) {
       assert.equal(await write(storage, { health, revision }), true);
-      assert.deepEqual(await readHealth(storage, 'wh_one'), { health, revision: revision + 1 });
+      assert.deepEqual(await readHealth(storage, 'wh_one'), { health, revision: revision + 1, forgivenVersion: 0 });
     }
     assert.deepEqual([...(await readAllHealth(storage)).keys()], ['wh_one']);
   });
@@ -51,7 +51,11 @@ eachEngine('health of endpoints', (open) => {
       const wishes = [failing(FAILURES_TO_OPEN + revision), failing(FAILURES_TO_OPEN + revision + 1)];
       const wrote = await Promise.all(wishes.map((health) => write(storage, { health, revision })));
       assert.deepEqual([...wrote].sort(), [false, true]);
-      assert.deepEqual(await readHealth(storage, 'wh_one'), { health: wishes[wrote.indexOf(true)], revision: revision + 1 });
+      assert.deepEqual(await readHealth(storage, 'wh_one'), {
+        health: wishes[wrote.indexOf(true)],
+        revision: revision + 1,
+        forgivenVersion: 0,
+      });
     }
   });
 

@@ -3,8 +3,9 @@ import { sql } from '../../storage/sql.ts';
 import type { Reader, Writer } from '../../storage/storage.ts';
 import { type Circuit, HEALTHY, type Health } from './health.ts';
 
-/** `revision` is 0 where there is no row yet. */
-export type StoredHealth = { health: Health; revision: number };
+/** `revision` is 0 where there is no row yet. What was seen under a configuration older than `forgivenVersion` is forgiven. */
+export type StoredHealth = { health: Health; revision: number; forgivenVersion: number };
+export const UNWRITTEN: StoredHealth = { health: HEALTHY, revision: 0, forgivenVersion: 0 };
 
 type HealthRow = {
   endpoint_id: string;
@@ -22,17 +23,18 @@ type HealthRow = {
   next_probe_at: number | null;
   paused_until: number | null;
   paused_since: number | null;
+  forgiven_version: number;
 };
 
 /** Of every endpoint that has a row; the others are {@link HEALTHY}. */
 export async function readAllHealth(reader: Reader): Promise<Map<string, StoredHealth>> {
   const rows = await reader.all<HealthRow>(sql`select * from endpoint_health`);
-  return new Map(rows.map((row) => [row.endpoint_id, { health: fromRow(row), revision: row.revision }]));
+  return new Map(rows.map((row) => [row.endpoint_id, fromRow(row)]));
 }
 
 export async function readHealth(reader: Reader, endpointId: string): Promise<StoredHealth> {
   const row = await reader.first<HealthRow>(sql`select * from endpoint_health where endpoint_id = ${endpointId}`);
-  return row ? { health: fromRow(row), revision: row.revision } : { health: HEALTHY, revision: 0 };
+  return row ? fromRow(row) : UNWRITTEN;
 }
 
 /** False when the row is not at `revision` any more: nothing was written, read it again. */
@@ -58,13 +60,14 @@ export async function writeHealth(tx: Writer, endpointId: string, health: Health
   return changed === 1;
 }
 
-function fromRow(row: HealthRow): Health {
-  return {
+function fromRow(row: HealthRow): StoredHealth {
+  const health: Health = {
     circuit: circuitOf(row),
     pause: row.paused_until === null ? null : { since: row.paused_since ?? row.paused_until, until: row.paused_until },
     lastSuccessAt: row.last_success_at,
     lastFailureAt: row.last_failure_at,
   };
+  return { health, revision: row.revision, forgivenVersion: row.forgiven_version };
 }
 
 function circuitOf(row: HealthRow): Circuit {
