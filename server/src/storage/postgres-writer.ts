@@ -43,7 +43,7 @@ export function send(client: pg.PoolClient, config: pg.QueryConfig): Promise<pg.
 type Insertion = { table: string; columns: readonly string[]; tail: string };
 
 /**
- * What is sent as `last` is answered by the time of the commit. After `end` nothing is sent: where one of several that a transaction
+ * What is sent as `last` is answered by the time of the commit; `failed` holds what failed, in the order of the answers. After `end` nothing is sent: where one of several that a transaction
  * does at once has failed, the others may go on, and would write for themselves, or into the client's next transaction.
  */
 export function createWriter(
@@ -51,8 +51,9 @@ export function createWriter(
   typesOf: TypesOf,
   counts: { statements: number },
   patience: { query_timeout?: number },
-): { tx: Writer; last: readonly Promise<pg.QueryResult>[]; end(): void } {
+): { tx: Writer; last: readonly Promise<pg.QueryResult>[]; failed: readonly unknown[]; end(): void } {
   const last: Promise<pg.QueryResult>[] = [];
+  const failed: unknown[] = [];
   let ended = false;
   /** An insertion that asks for its types, or sends its rows in pieces: what is given after it waits. */
   let busy: Promise<unknown> | null = null;
@@ -62,7 +63,9 @@ export function createWriter(
   const sendCounted = (config: pg.QueryConfig) => {
     mustBeOpen();
     counts.statements += 1;
-    return send(client, { ...config, ...patience });
+    const sent = send(client, { ...config, ...patience });
+    sent.catch((error: unknown) => failed.push(error));
+    return sent;
   };
   /** In the order in which it is given; at once, unless an insertion before it is busy. */
   const give = async (config: pg.QueryConfig) => {
@@ -126,6 +129,7 @@ export function createWriter(
   return {
     tx,
     last,
+    failed,
     end() {
       ended = true;
     },

@@ -24,7 +24,10 @@ const KEEP_ALIVE_AFTER_MS = 5_000;
 const TRANSACTION_TRIES = 3;
 /** Held by the node that changes partitions: another constant than that of migrations. */
 const MAINTENANCE_LOCK = 7_069_110_117;
+/** A serialisation failure, a deadlock. */
 const RETRYABLE = new Set(['40001', '40P01']);
+/** The transaction had failed before this statement. */
+const ABORTED = '25P02';
 
 /** Opens a pool. 64-bit integers are parsed to numbers: every id, time and amount of ours is below 2^53. */
 export function openPostgres(url: string, { silentAfterMs = SILENT_AFTER_MS } = {}): Storage {
@@ -64,7 +67,7 @@ export function openPostgres(url: string, { silentAfterMs = SILENT_AFTER_MS } = 
     transaction: async (work, { durable = true, patient = false } = {}) => {
       for (let attempt = 1; ; attempt += 1) {
         const client = await pool.connect();
-        const { tx, last, end } = createWriter(client, typesOf, counts, patient ? FOR_EVER : {});
+        const { tx, last, failed, end } = createWriter(client, typesOf, counts, patient ? FOR_EVER : {});
         let broken: Error | undefined;
         try {
           const begun = send(client, { text: BEGIN[patient ? 'patient' : durable ? 'durable' : 'lazy'] });
@@ -77,9 +80,11 @@ export function openPostgres(url: string, { silentAfterMs = SILENT_AFTER_MS } = 
           if ((await committed).command !== 'COMMIT')
             throw new Error('a statement of the transaction had failed: all of it was taken back');
           return value;
-        } catch (error) {
+        } catch (told) {
           end();
-          if (isSilence(error)) broken = error;
+          // Of statements given at once, those behind the one that failed fail for that reason, and may be heard of first.
+          const error = codeOf(told) === ABORTED ? (failed[0] ?? told) : told;
+          if (isSilence(error) || isStalePlan(error)) broken = error;
           else
             await client.query('rollback').catch((failure: Error) => {
               broken = failure;
@@ -160,8 +165,17 @@ function isSilence(error: unknown): error is Error {
   return error instanceof Error && error.message === 'Query read timeout';
 }
 
+/** Prepared before another node's migration changed the table; this connection would fail at it for ever. */
+function isStalePlan(error: unknown): error is Error {
+  return (error as { routine?: string }).routine === 'RevalidateCachedQuery';
+}
+
 function isRetryable(error: unknown): boolean {
-  return RETRYABLE.has((error as { code?: string }).code ?? '');
+  return RETRYABLE.has(codeOf(error)) || isStalePlan(error);
+}
+
+function codeOf(error: unknown): string {
+  return (error as { code?: string } | null)?.code ?? '';
 }
 
 async function again<T>(work: () => Promise<T>): Promise<T> {

@@ -46,7 +46,8 @@ export function openSqlite(file: string, log: LogSync = createLogSync(`${file}-w
   function handle(): { tx: Writer; end(): void } {
     let open = true;
     const statement = (text: string) => {
-      if (!open) throw new TransactionEnded();
+      // A full disk ends the transaction in the midst of its work.
+      if (!open || !writing.isTransaction) throw new TransactionEnded();
       return write(text);
     };
     const tx: Writer = {
@@ -103,7 +104,11 @@ export function openSqlite(file: string, log: LogSync = createLogSync(`${file}-w
         checkpointer.committed();
         if (group.some(({ durable }) => durable)) log.committed();
       } catch (error) {
-        if (writing.isTransaction) writing.exec('rollback');
+        try {
+          if (writing.isTransaction) writing.exec('rollback');
+        } catch {
+          // What failed before is the error to tell, and the next group begins by itself.
+        }
         for (const { reject } of group) reject(error);
         continue;
       }

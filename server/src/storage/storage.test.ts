@@ -7,7 +7,7 @@ import { createCounters } from './counters.ts';
 import { migrate, migrations } from './migrate.ts';
 import { openPostgres } from './postgres.ts';
 import { render, type Sql, sql, sqlList, sqlTable, sqlText } from './sql.ts';
-import { isDuplicate, TransactionEnded, TransactionWaited, type Writer } from './storage.ts';
+import { isDiskFull, isDuplicate, TransactionEnded, TransactionWaited, type Writer } from './storage.ts';
 
 /** Long enough for a busy machine to answer, short enough to wait for. */
 const SILENT_AFTER_MS = 1_000;
@@ -304,6 +304,54 @@ test('on PostgreSQL a commit that need not wait for the disk leaves the connecti
   // The server of the tests waits for no disk at all; the pool has one connection, because nothing is asked at once.
   await storage.transaction((tx) => tx.run(sql`set synchronous_commit = on`));
   assert.deepEqual([await synchronous(true), await synchronous(false), await synchronous(true)], ['on', 'off', 'on']);
+});
+
+test('on SQLite a disk that fills in the midst of a transaction takes all of it back, and what is done beside it', async (t) => {
+  const storage = await openEngine('sqlite', t);
+  const pages = await storage.first<{ page_count: number }>(sql`pragma page_count`);
+  await storage.transaction((tx) => tx.first(sqlText(`pragma max_page_count = ${pages!.page_count + 10}`)));
+  const rows = Array.from({ length: 50 }, (_, at) => [`${at} ${'x'.repeat(3_000)}`, 0]);
+  const filling = storage.transaction((tx) =>
+    Promise.all([
+      tx.insertMany('counters', ['name', 'value'], rows),
+      tx.run(sql`update counters set value = value + 1 where name = 'items'`),
+      tx.run(sql`insert into counters (name, value) values ('beside', 1)`),
+    ]),
+  );
+  await assert.rejects(filling, isDiskFull);
+  const { value } = (await storage.first<{ value: number }>(sql`select sum(value) as value from counters`))!;
+  assert.equal(await storage.first(sql`select name from counters where name = 'beside'`), undefined);
+  await storage.transaction((tx) => tx.run(sql`update counters set value = value + 1 where name = 'items'`));
+  assert.equal((await storage.first<{ value: number }>(sql`select sum(value) as value from counters`))!.value, value + 1, 'and it goes on');
+});
+
+test('on PostgreSQL the statement that failed is told, not one behind it', async (t) => {
+  const storage = await openEngine('postgres', t);
+  const deep = async (tx: Writer) => {
+    await Promise.all([Promise.all([tx.insertMany('counters', ['name', 'value'], [['items', 1]])])]);
+  };
+  for (let time = 0; time < 5; time += 1) {
+    const failing = storage.transaction(async (tx) => {
+      await tx.first(sql`select value from counters`);
+      const both = Promise.all([deep(tx), tx.run(sql`update counters set value = value`)]);
+      // Both answers have come when this process looks at the first.
+      setImmediate(() => {
+        const until = performance.now() + 30;
+        while (performance.now() < until);
+      });
+      await both;
+    });
+    await assert.rejects(failing, isDuplicate);
+  }
+});
+
+test('on PostgreSQL a statement that was prepared before a column came is prepared again', async (t) => {
+  const storage = await openEngine('postgres', t);
+  await storage.transaction((tx) => tx.run(sql`create table shape (id bigint primary key)`));
+  const look = () => storage.transaction((tx) => tx.all(sql`select * from shape where id = ${1} for update`));
+  await look();
+  await storage.alone.run(sql`alter table shape add column more bigint`);
+  assert.deepEqual(await look(), []);
 });
 
 test('on PostgreSQL a transaction that makes light of a statement that failed is not taken for done', async (t) => {
