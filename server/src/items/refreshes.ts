@@ -242,6 +242,11 @@ export async function freeOrphans(tx: Writer, storage: Pick<Storage, 'forUpdateS
     where id in (select id from refreshes where ${orphaned} order by id${storage.forUpdateSkipLocked})`);
 }
 
+/** Held until the commit. Before the item's own row, as an ending takes them: a new one waits for the end of the one that is open. */
+export async function holdOpenRefresh(tx: Writer, { forUpdate }: Pick<Storage, 'forUpdate'>, itemId: number): Promise<void> {
+  await tx.all(sql`select id from refreshes where item_id = ${itemId} and finished_at is null${forUpdate}`);
+}
+
 /** Every write of a run is fenced by the epoch under which it was claimed; false means that another worker has it now. */
 export async function showProgress(
   tx: Writer,

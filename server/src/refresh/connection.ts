@@ -3,7 +3,7 @@ import { HOUR_MS } from '../base/clock.ts';
 import type { Credentials } from '../connectors/connector.ts';
 import { appendEvents, takeTimestamps } from '../events/append.ts';
 import { findItem, insertItem, replaceCredentials, wantFullRefresh } from '../items/items.ts';
-import { answerChallenge, nextPhase, type RefreshPhase, requestRefresh } from '../items/refreshes.ts';
+import { answerChallenge, holdOpenRefresh, nextPhase, type RefreshPhase, requestRefresh } from '../items/refreshes.ts';
 import { sql } from '../storage/sql.ts';
 import type { Writer } from '../storage/storage.ts';
 import type { RefreshServices } from './run.ts';
@@ -105,6 +105,7 @@ export async function refreshItem(
   const { storage, clock } = services;
   const now = clock.now();
   return storage.transaction(async (tx) => {
+    await holdOpenRefresh(tx, storage, itemId);
     // Held until our commit, so that an erasure of the item comes before or after, never between.
     await tx.first(sql`select id from items where id = ${itemId}${storage.forUpdate}`);
     const item = await findItem(tx, itemId);

@@ -1,10 +1,10 @@
 /** Runs that end together: each commits, fails, or is fenced off as if it had been alone. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { eachEngine } from '../../test/support/engines.ts';
+import { eachEngine, openEngine } from '../../test/support/engines.ts';
 import { APPLICATION, createWorld, START, type World } from '../../test/support/world.ts';
 import { demoBank } from '../connectors/sandbox/demo-bank.ts';
-import { claimRefreshes, findRefresh, type Refresh } from '../items/refreshes.ts';
+import { claimRefreshes, findRefresh, finishRefreshes, type Refresh } from '../items/refreshes.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import { refreshItem } from './connection.ts';
@@ -68,13 +68,25 @@ async function refreshedBy(world: World, refreshes: readonly Refresh[]): Promise
   return refreshes.filter(({ id }) => events.some(({ refreshId }) => refreshId === id)).map(({ id }) => id);
 }
 
-function countingTransactions(storage: Storage): { storage: Storage; transactions: () => number } {
+/** Until a session of the database waits for a lock. */
+async function comesToWait(storage: Storage): Promise<void> {
+  const waiting = () =>
+    storage.first(sql`select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`);
+  while ((await waiting()) === undefined);
+}
+
+/** `runs`: how often work was begun, again after a deadlock too. */
+function countingTransactions(storage: Storage): { storage: Storage; transactions: () => number; runs: () => number } {
   let count = 0;
+  let runs = 0;
   const transaction: Storage['transaction'] = (work, options) => {
     count += 1;
-    return storage.transaction(work, options);
+    return storage.transaction((tx) => {
+      runs += 1;
+      return work(tx);
+    }, options);
   };
-  return { storage: { ...storage, transaction }, transactions: () => count };
+  return { storage: { ...storage, transaction }, transactions: () => count, runs: () => runs };
 }
 
 eachEngine('endings', (open) => {
@@ -157,4 +169,21 @@ eachEngine('endings', (open) => {
     await endings.commit({ ...ending(refreshes[2]!), rows: 100_000 });
     assert.equal(counting.transactions(), 3);
   });
+});
+
+test('on PostgreSQL a refresh that is asked for while one ends waits for it, without a deadlock', async (t) => {
+  const storage = await openEngine('postgres', t);
+  const world = await createWorld(storage, [demoBank({ latencyMs: 0 })]);
+  const [refresh] = await claimed(world, 1);
+  const { finished } = ending(refresh!);
+  const counting = countingTransactions(storage);
+  let asked: ReturnType<typeof refreshItem> | undefined;
+  await storage.transaction(async (tx) => {
+    await finishRefreshes(tx, [finished]);
+    asked = refreshItem({ ...world.services, storage: counting.storage }, refresh!.itemId, 'api', 0);
+    await comesToWait(storage);
+    await tx.run(sql`update items set status = 0 where id = ${refresh!.itemId}`);
+  });
+  assert.equal((await asked)?.joined, false);
+  assert.equal(counting.runs(), 1, 'nobody was taken back to resolve a deadlock');
 });
