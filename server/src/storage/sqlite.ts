@@ -83,6 +83,7 @@ export function openSqlite(file: string, log: LogSync = createLogSync(`${file}-w
       const group = queue.splice(0, GROUP_SIZE);
       const settled: (() => void)[] = [];
       try {
+        log.mustHold();
         writing.exec('begin immediate');
         for (const { work, resolve, reject } of group) {
           writing.exec('savepoint one');
