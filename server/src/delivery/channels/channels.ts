@@ -44,6 +44,8 @@ export type Channel = {
   unreached: number;
   /** Parked deliveries in the queue or under way, as `lane/seq`. */
   readonly claims: Set<string>;
+  /** How often a claim has ended: a row that was read before the last of them may be of before its attempt. */
+  releases: number;
   readonly queue: Queue;
   /** Requests under way. */
   readonly sendings: Map<Job, Sending>;
@@ -136,6 +138,7 @@ export function createChannels(options: {
       gate,
       lags: new Map(),
       claims: new Set(),
+      releases: 0,
       sendings: new Map(),
       sender: createSender(endpoint, options),
       queue: createQueue({

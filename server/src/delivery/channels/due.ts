@@ -199,7 +199,10 @@ export function createDue(options: {
   }
 
   function end(channel: Channel | undefined, endpointId: string, key: string) {
-    channel?.claims.delete(key);
+    if (channel) {
+      channel.claims.delete(key);
+      channel.releases += 1;
+    }
     if (running) releasedMeanwhile.add(`${endpointId}/${key}`);
   }
 

@@ -64,16 +64,22 @@ export function createProbing(options: {
 
   async function probe(channel: Channel) {
     const { id } = channel.endpoint;
+    let { releases } = channel;
     let row = await readLeastSent(storage, id, owned());
     // A node that has nothing to send leaves the probe to the others; an endpoint without events is not probed.
     const another = !row || wantsAnother(channel, row) ? await parkNext(channel) : 'unknown';
-    if (another === 'parked') row = await readLeastSent(storage, id, owned());
+    if (another === 'parked') {
+      releases = channel.releases;
+      row = await readLeastSent(storage, id, owned());
+    }
     if (!row) return;
     const isLast = another === 'none' && turns(channel) === 1;
     const [event] = await readEvents(storage, row.lane, [row.seq]);
     const lane = lanes.get(row.lane);
     const key = `${row.lane}/${row.seq}`;
     if (!lane || lane.leavingSince !== null || channel.claims.has(key)) return;
+    // An attempt was settled meanwhile, and the row may be from before it: sent again as if it had not been, it would take that one's number.
+    if (channel.releases !== releases) return;
     channel.claims.add(key);
     if (!event || event.erased || options.isWithdrawn(event)) return options.recorder.drop(jobOf(lane, event ?? missing(row), row), id);
     const claimed = isDue(channel) && (await circuits.claimProbe(id).catch(() => false));
