@@ -5,7 +5,7 @@ import type { Delivery } from './delivery/delivery.ts';
 import { bringDeliveriesNearer, Restless } from './delivery/rest.ts';
 import { tellDeadOf } from './endpoints/dead.ts';
 import type { ClockMove, MovedClock } from './http/api/services.ts';
-import type { RefreshServices } from './refresh/run.ts';
+import type { RefreshServices } from './refresh/services.ts';
 import { advanceClock, type Companion } from './refresh/test-clock.ts';
 
 type Running = { services: RefreshServices; delivery: Pick<Delivery, 'rest' | 'tick'> };

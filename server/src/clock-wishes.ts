@@ -7,7 +7,7 @@ import { randomId } from './base/random.ts';
 import { REST_MAX_MS } from './delivery/rest.ts';
 import { raiseConfiguration } from './endpoints/endpoints.ts';
 import type { ClockMove, MovedClock } from './http/api/services.ts';
-import type { RefreshServices } from './refresh/run.ts';
+import type { RefreshServices } from './refresh/services.ts';
 import type { ClockTarget } from './refresh/test-clock.ts';
 import { sql } from './storage/sql.ts';
 

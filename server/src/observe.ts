@@ -6,7 +6,7 @@ import type { Delivery } from './delivery/delivery.ts';
 import { readGauges } from './delivery/gauges.ts';
 import type { AttemptReport } from './delivery/reports.ts';
 import { countOpenRefreshes } from './items/refreshes.ts';
-import type { RefreshReport } from './refresh/run.ts';
+import type { RefreshReport } from './refresh/services.ts';
 import type { Services } from './services.ts';
 import { createMetrics, type Metrics, type Standing } from './telemetry/metrics.ts';
 import { noTraces, startTraces, type Traces } from './telemetry/traces.ts';

@@ -1,9 +1,9 @@
 /** A million items beside a thousand: what finding the due ones costs, what refreshing costs, and how evenly a day's slots are spread. */
 import { DAY_MS } from '../../src/base/clock.ts';
-import type { RefreshServices } from '../../src/refresh/run.ts';
 import { DUE_BATCH as DUE, dueItemsQuery } from '../../src/refresh/schedule/due.ts';
 import { rulesFor } from '../../src/refresh/schedule/rules.ts';
 import { spreadOverDay } from '../../src/refresh/schedule/slots.ts';
+import type { RefreshServices } from '../../src/refresh/services.ts';
 import { sql, sqlText } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { type Figure, median } from '../figures.ts';

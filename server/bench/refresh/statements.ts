@@ -1,6 +1,6 @@
 /** How many statements refreshes cost: from the request of the scheduler, or of a caller, to the commit. */
 
-import type { RefreshServices } from '../../src/refresh/run.ts';
+import type { RefreshServices } from '../../src/refresh/services.ts';
 import { CONCURRENT_MAX, runPass } from '../../src/refresh/worker.ts';
 import type { Storage, Writer } from '../../src/storage/storage.ts';
 import type { Figure } from '../figures.ts';

@@ -7,8 +7,8 @@ import { lineOf, telling } from '../connectors/sandbox/scenarios/expectation.ts'
 import type { Scenario } from '../connectors/sandbox/scenarios/scenario.ts';
 import { createLanes, laneOf, readLane } from '../events/log.ts';
 import { connectItem, refreshItem } from '../refresh/connection.ts';
-import type { RefreshServices } from '../refresh/run.ts';
 import { createBankOutcomes } from '../refresh/schedule/circuits.ts';
+import type { RefreshServices } from '../refresh/services.ts';
 import { advanceClock, refusalSentence } from '../refresh/test-clock.ts';
 import { createCounters } from '../storage/counters.ts';
 import { migrate } from '../storage/migrate.ts';

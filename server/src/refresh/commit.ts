@@ -8,15 +8,17 @@ import { forgetCredentials } from '../items/items.ts';
 import { type FinishedRefresh, type RefreshPhase, requestRefresh } from '../items/refreshes.ts';
 import { rowsToCompare } from '../transactions/transactions.ts';
 import type { BankAnswer, FetchedAccount, LoginOutcome } from './bank.ts';
+import { completesConnection, isAttended, type Run } from './context.ts';
 import type { AccountOutcome } from './detection/accounts.ts';
 import { DAYS_BEFORE_WINDOW } from './detection/window.ts';
 import type { Ending } from './endings.ts';
 import { identifyAccounts, type Plan, planRefresh } from './plan.ts';
 import type { AccountNote, RefreshRecord } from './record.ts';
-import { completesConnection, fingerprintOf, isAttended, type RefreshServices, type Run, statePlace } from './run.ts';
 import { type Settled, settledBefore, TOMBSTONES_MS } from './same-answer.ts';
 import { isBankFailure } from './schedule/circuit.ts';
 import type { CircuitChange } from './schedule/circuits.ts';
+import { fingerprintOf, statePlace } from './sealed.ts';
+import type { RefreshServices } from './services.ts';
 import { type PlanRows, rowsOfPlan, rowsWritten } from './write.ts';
 
 /** The full history follows the first data after this pause, so that the user's pages have what they wait for first. */

@@ -6,7 +6,7 @@ import { findItem, insertItem, replaceCredentials, wantFullRefresh } from '../it
 import { answerChallenge, holdOpenRefresh, nextPhase, type RefreshPhase, requestRefresh } from '../items/refreshes.ts';
 import { sql } from '../storage/sql.ts';
 import type { Writer } from '../storage/storage.ts';
-import type { RefreshServices } from './run.ts';
+import type { RefreshServices } from './services.ts';
 
 /** Credentials of a first connection that failed or was abandoned are erased within an hour; the erasing runs every minute. */
 const CREDENTIALS_LIFETIME_MS = HOUR_MS - 5 * 60_000;

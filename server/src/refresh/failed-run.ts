@@ -5,7 +5,8 @@
 import { HOUR_MS, SECOND_MS } from '../base/clock.ts';
 import { rememberSchedule } from '../items/items.ts';
 import { type Refresh, releaseRefresh } from '../items/refreshes.ts';
-import type { RefreshServices, Run } from './run.ts';
+import type { Run } from './context.ts';
+import type { RefreshServices } from './services.ts';
 
 /** A database that was away for some minutes is back by then; what fails as often as this fails for a reason that stays. */
 export const RUNS_MAX = 5;

@@ -1,74 +1,27 @@
 /** One run of one refresh, from its claim to its commit. Everything that it writes is fenced by the epoch of the claim. */
 import type { AccountRecord } from '../accounts/accounts.ts';
-import { type Clock, DAY_MS, isoDate } from '../base/clock.ts';
+import { DAY_MS, isoDate } from '../base/clock.ts';
 import { randomHex } from '../base/random.ts';
-import type { Connector, Credentials, Failure, Json, ObservedAccount, StatusCode } from '../connectors/connector.ts';
+import type { Failure, ObservedAccount, StatusCode } from '../connectors/connector.ts';
 import { defaultInfo } from '../connectors/statuses.ts';
 import type { Item } from '../items/items.ts';
 import { isClaimed, isWatched, type Refresh, type RefreshPhase, showChallenge, showProgress } from '../items/refreshes.ts';
-import type { Counters } from '../storage/counters.ts';
-import type { Storage } from '../storage/storage.ts';
-import type { Log } from '../telemetry/log.ts';
-import type { Vault } from '../vault/vault.ts';
 import { askBank, type BankAnswer, CRASHED } from './bank.ts';
 import type { Beginning } from './beginning.ts';
 import { commitAnswer, commitFailure } from './commit.ts';
+import { completesConnection, isAttended, type Run, type RunTogether } from './context.ts';
 import type { Endings } from './endings.ts';
 import { isGivenUp, runAgain } from './failed-run.ts';
-import { type BankOutcomes, circuitDomain } from './schedule/circuits.ts';
+import { circuitDomain } from './schedule/circuits.ts';
 import { accountKey } from './schedule/ledger.ts';
-import { type Pacing, pace } from './schedule/pacing.ts';
+import { pace } from './schedule/pacing.ts';
 import { readBands } from './schedule/rules.ts';
-
-export type RefreshServices = {
-  storage: Storage;
-  vault: Vault;
-  counters: Counters;
-  clock: Clock;
-  log: Log;
-  /** Null where the bank is no longer known. */
-  connector: (bankId: number) => Connector | null;
-  /** The life of this node, which claims its refreshes; absent where there is none. */
-  claimant?: string;
-  /** How banks have answered of late. */
-  outcomes: BankOutcomes;
-  /** Called after a commit that made events. */
-  onEvents: () => void;
-  /** Called when a refresh has ended and is committed. */
-  onRefreshed?: (report: RefreshReport) => void;
-};
-
-/** Real time, epoch milliseconds. */
-export type RefreshReport = {
-  refreshId: string;
-  itemId: number;
-  bankId: number;
-  cause: Refresh['cause'];
-  status: number;
-  traceparent: string;
-  endedAt: number;
-  durationMs: number;
-};
+import { fingerprintOf, openAnswer, openCredentials, openState } from './sealed.ts';
+import type { RefreshServices } from './services.ts';
 
 const SCA_MISSING: Omit<Failure, 'kind'> = { status: 1010, info: 'OTP_REQUIRED' };
 /** Progress is for people: written at most this often, so that a fast bank costs nothing. */
 const PROGRESS_EVERY_MS = 300;
-
-/** `now` is the application's clock when the run began; commits read it again. `connector` is null where the bank is no longer known. */
-export type Run = Beginning & {
-  refresh: Refresh;
-  endings: Endings;
-  connector: Connector | null;
-  pacing: Pacing;
-  now: number;
-  startedAt: number;
-  traceparent: string;
-  /** Calls made to the bank so far. */
-  calls: number;
-};
-
-/** What runs begin with and end in, shared by those that do so together. `beginning` is null for an item that is gone. */
-export type RunTogether = { beginning: () => Promise<Beginning | null>; endings: Endings; signal: AbortSignal };
 
 /** Throws only where not even the failure of a run could be written down, while the claim stands. */
 export async function runRefresh(services: RefreshServices, refresh: Refresh, together: RunTogether): Promise<void> {
@@ -162,51 +115,13 @@ function newTraceparent(): string {
   return `00-${randomHex(16)}-${randomHex(8)}-01`;
 }
 
-/** The second half of a first connection: the full history, after the first data. */
-export function completesConnection(refresh: Refresh): boolean {
-  return refresh.cause === 'completion';
-}
-
-export function isAttended(refresh: Refresh): boolean {
-  return refresh.cause === 'connect';
-}
-
 function challengeExpired(refresh: Refresh, now: number): boolean {
   return refresh.answer === null && refresh.challengeExpiresAt !== null && refresh.challengeExpiresAt <= now;
-}
-
-/** The credentials as they were typed, told apart from any others. */
-export async function fingerprintOf({ storage, vault }: RefreshServices, item: Item): Promise<string> {
-  const place = { table: 'items', column: 'credentials', id: item.id };
-  const text = item.credentials === null ? '' : await vault.open(storage, item.dataKeyId, place, item.credentials);
-  return vault.fingerprint(storage, item.dataKeyId, text);
 }
 
 /** Credentials that were refused are still refused for the same reason. */
 function infoBefore(item: Item, status: StatusCode): string | null {
   return item.status === status ? item.statusCodeInfo : defaultInfo(status);
-}
-
-async function openCredentials(services: RefreshServices, item: Item, connector: Connector): Promise<Credentials | null> {
-  if (item.credentials === null) return connector.bank.input === 'files' ? {} : null;
-  const place = { table: 'items', column: 'credentials', id: item.id };
-  return JSON.parse(await services.vault.open(services.storage, item.dataKeyId, place, item.credentials)) as Credentials;
-}
-
-export const statePlace = (item: Pick<Item, 'id'>) => ({ table: 'items', column: 'connector_state', id: item.id });
-
-/** What the connector asked to keep at the last successful refresh; null before the first. */
-export async function openState(services: Pick<RefreshServices, 'storage' | 'vault'>, item: Item): Promise<Json> {
-  if (item.connectorState === null) return null;
-  return JSON.parse(await services.vault.open(services.storage, item.dataKeyId, statePlace(item), item.connectorState)) as Json;
-}
-
-async function openAnswer(services: RefreshServices, refresh: Refresh, item: Item): Promise<{ state: Json; code: string | null } | null> {
-  if (refresh.challengeState === null) return null;
-  const open = (column: string, sealed: string) =>
-    services.vault.open(services.storage, item.dataKeyId, { table: 'refreshes', column, id: refresh.id }, sealed);
-  const state = JSON.parse(await open('challenge_state', refresh.challengeState)) as Json;
-  return { state, code: refresh.answer === null ? null : await open('answer', refresh.answer) };
 }
 
 /** Where a refresh of this phase begins to ask for an account; null for everything. */

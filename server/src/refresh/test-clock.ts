@@ -10,7 +10,7 @@ import { bringDueNearer } from '../items/items.ts';
 import { bringRefreshesNearer, type Refresh } from '../items/refreshes.ts';
 import { sql } from '../storage/sql.ts';
 import type { Writer } from '../storage/storage.ts';
-import type { RefreshServices } from './run.ts';
+import type { RefreshServices } from './services.ts';
 import { runPass, runTaken, takeDue } from './worker.ts';
 
 /** Five years at once: more is a mistake in a unit. */

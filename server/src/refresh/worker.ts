@@ -7,9 +7,11 @@ import { startLoop } from '../base/loop.ts';
 import { claimRefreshes, freeClaims, freeOrphans, nextWorkAt, ORPHANED_AT, type Refresh } from '../items/refreshes.ts';
 import type { Writer } from '../storage/storage.ts';
 import { type Beginning, readBeginnings } from './beginning.ts';
+import type { RunTogether } from './context.ts';
 import { createEndings, type Endings } from './endings.ts';
-import { type RefreshServices, type RunTogether, runRefresh } from './run.ts';
+import { runRefresh } from './run.ts';
 import { requestDue, requestDueWithin } from './schedule/due.ts';
+import type { RefreshServices } from './services.ts';
 
 /** Longer than a refresh may take in all; a claim that is no node's runs again after this, if its worker has died. */
 const LEASE_MS = 10 * MINUTE_MS;

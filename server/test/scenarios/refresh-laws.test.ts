@@ -6,7 +6,7 @@ import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/base/clock.ts';
 import type { Connector } from '../../src/connectors/connector.ts';
 import type { LoggedEvent } from '../../src/events/log.ts';
 import { refreshItem } from '../../src/refresh/connection.ts';
-import type { RefreshServices } from '../../src/refresh/run.ts';
+import type { RefreshServices } from '../../src/refresh/services.ts';
 import { runPass } from '../../src/refresh/worker.ts';
 import { sql } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';

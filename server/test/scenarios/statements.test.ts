@@ -8,7 +8,7 @@ import { STATEMENTS_BANK_ID, statementsConnector } from '../../src/connectors/st
 import type { LoggedEvent } from '../../src/events/log.ts';
 import { findItem, replaceCredentials } from '../../src/items/items.ts';
 import { refreshItem } from '../../src/refresh/connection.ts';
-import { openState } from '../../src/refresh/run.ts';
+import { openState } from '../../src/refresh/sealed.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { eachEngine } from '../support/engines.ts';
 import { createWorld, type World } from '../support/world.ts';

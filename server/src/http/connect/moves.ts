@@ -4,7 +4,7 @@ import type { Bank, Connector, Credentials } from '../../connectors/connector.ts
 import { findItem } from '../../items/items.ts';
 import { findRefresh, type Refresh } from '../../items/refreshes.ts';
 import { answerRefresh, connectItem, refreshItem } from '../../refresh/connection.ts';
-import { openState } from '../../refresh/run.ts';
+import { openState } from '../../refresh/sealed.ts';
 import { sql } from '../../storage/sql.ts';
 import type { FileProblem } from './views/files-form.ts';
 import { texts } from './views/texts.ts';

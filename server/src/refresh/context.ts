@@ -1,0 +1,31 @@
+/** What one run of a refresh has in hand from its beginning to its end. */
+import type { Connector } from '../connectors/connector.ts';
+import type { Refresh } from '../items/refreshes.ts';
+import type { Beginning } from './beginning.ts';
+import type { Endings } from './endings.ts';
+import type { Pacing } from './schedule/pacing.ts';
+
+/** `now` is the application's clock when the run began; commits read it again. `connector` is null where the bank is no longer known. */
+export type Run = Beginning & {
+  refresh: Refresh;
+  endings: Endings;
+  connector: Connector | null;
+  pacing: Pacing;
+  now: number;
+  startedAt: number;
+  traceparent: string;
+  /** Calls made to the bank so far. */
+  calls: number;
+};
+
+/** What runs begin with and end in, shared by those that do so together. `beginning` is null for an item that is gone. */
+export type RunTogether = { beginning: () => Promise<Beginning | null>; endings: Endings; signal: AbortSignal };
+
+/** The second half of a first connection: the full history, after the first data. */
+export function completesConnection(refresh: Refresh): boolean {
+  return refresh.cause === 'completion';
+}
+
+export function isAttended(refresh: Refresh): boolean {
+  return refresh.cause === 'connect';
+}
