@@ -118,6 +118,7 @@ export function ours(createdAt: number): Ours {
         onCall: () => {},
         onLogin: () => {},
         onFetch: () => {},
+        onLoggedIn: () => {},
         sparedFor: () => (spared ? 'quota' : null),
         signal: new AbortController().signal,
       });

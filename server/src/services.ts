@@ -1,5 +1,6 @@
 /** What the server and the commands beside it are made of, opened in one place. */
 import { systemClock } from './base/clock.ts';
+import { pause } from './base/pause.ts';
 import { type Config, scenariosFolder } from './config.ts';
 import { createRegistry, type Registry } from './connectors/registry.ts';
 import { demoBank } from './connectors/sandbox/demo-bank.ts';
@@ -56,6 +57,7 @@ export async function openServices(config: Config, schema: 'always' | 'when empt
     log: createLog(config.logLevel),
     registry,
     connector: registry.connector,
+    pause,
     outcomes: createBankOutcomes(),
     policy: targetPolicy(config),
     onEvents: options.onEvents ?? (() => {}),

@@ -1,8 +1,10 @@
 /** What the figures of refreshes are measured on: a database with connected items, and the worker of a server. */
+
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
+import { pause } from '../../src/base/pause.ts';
 import { createLanes, laneOf } from '../../src/events/log.ts';
 import { insertItem } from '../../src/items/items.ts';
 import { type RefreshPhase, requestRefreshes } from '../../src/items/refreshes.ts';
@@ -36,6 +38,7 @@ export function servicesOf(storage: Storage, { connector }: BenchBank): RefreshS
     clock: systemClock,
     log: silentLog,
     connector: () => connector,
+    pause,
     outcomes: createBankOutcomes(),
     onEvents: () => {},
   };

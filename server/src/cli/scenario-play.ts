@@ -1,7 +1,9 @@
 /** Plays a scenario through the whole refresh on a database of its own, and compares what happened with what its file expects. */
+
 import { randomUUID } from 'node:crypto';
 import { createApplication } from '../access/applications.ts';
 import { type Clock, DAY_MS } from '../base/clock.ts';
+import { pause } from '../base/pause.ts';
 import { demoBank } from '../connectors/sandbox/demo-bank.ts';
 import { lineOf, telling } from '../connectors/sandbox/scenarios/expectation.ts';
 import type { Scenario } from '../connectors/sandbox/scenarios/scenario.ts';
@@ -69,6 +71,7 @@ async function furnish(storage: Storage, scenario: Scenario, clock: Clock): Prom
     clock,
     log: silentLog,
     connector: (bankId) => (bankId === DEMO_BANK ? bank : null),
+    pause,
     outcomes: createBankOutcomes(),
     onEvents: () => {},
   };

@@ -118,6 +118,15 @@ export async function rememberSchedule(tx: Writer, itemId: number, schedule: str
   await tx.run(sql`update items set schedule = ${schedule} where id = ${itemId}`);
 }
 
+/** What a login has brought, where its refresh has not ended yet. */
+export async function rememberLogin(
+  tx: Writer,
+  itemId: number,
+  { connectorState, consentExpiresAt }: Pick<Item, 'connectorState' | 'consentExpiresAt'>,
+): Promise<void> {
+  await tx.run(sql`update items set connector_state = ${connectorState}, consent_expires_at = ${consentExpiresAt} where id = ${itemId}`);
+}
+
 /** What a finished refresh leaves on its item. */
 export type RefreshedItem = {
   id: number;
@@ -199,11 +208,12 @@ export async function forgetCredentials(tx: Writer, itemId: number, sealed: stri
   await tx.run(sql`update items set credentials = null where id = ${itemId} and credentials = ${sealed}`);
 }
 
-/** Erases credentials of first connections that failed or were abandoned; answers how many. */
+/** Erases credentials of first connections that failed or were abandoned, once none of their refreshes is open; answers how many. */
 export async function eraseExpiredCredentials(writer: Pick<Writer, 'run'>, now: number): Promise<number> {
   return writer.run(sql`
     update items set credentials = null, connector_state = null, credentials_expire_at = null, due_at = null
-    where credentials_expire_at <= ${now} and connected_once = 0`);
+    where credentials_expire_at <= ${now} and connected_once = 0
+      and not exists (select 1 from refreshes where item_id = items.id and finished_at is null)`);
 }
 
 /** A test clock went forward: what is due in the application's time comes nearer in real time. */

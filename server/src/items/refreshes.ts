@@ -51,6 +51,8 @@ export type Refresh = {
   epoch: number;
   /** Runs that failed by a fault of ours. */
   failedRuns: number;
+  /** Those of them that ended without a word: each may have been a login that nobody has counted. */
+  silentRuns: number;
   startedAt: number;
   finishedAt: number | null;
 };
@@ -74,6 +76,7 @@ type RefreshRow = {
   status_code_info: string | null;
   epoch: number;
   failed_runs: number;
+  silent_runs: number;
   started_at: number;
   finished_at: number | null;
 };
@@ -98,6 +101,7 @@ function fromRow(row: RefreshRow): Refresh {
     statusCodeInfo: row.status_code_info,
     epoch: row.epoch,
     failedRuns: row.failed_runs,
+    silentRuns: row.silent_runs,
     startedAt: row.started_at,
     finishedAt: row.finished_at,
   };
@@ -141,6 +145,9 @@ const OUTRANKED: Record<RefreshCause, readonly RefreshCause[]> = {
   scheduler: [],
 };
 
+/** The worker had claimed it and died, or was given up: a run that failed. */
+const SILENT = sql`failed_runs = failed_runs + running, silent_runs = silent_runs + running`;
+
 /** The refresh that will run, or runs already. */
 export type RequestedRefresh = { id: string; joined: boolean; phase: RefreshPhase };
 
@@ -158,15 +165,20 @@ export async function requestRefresh(tx: Writer, request: RefreshRequest): Promi
     const open = await tx.first<{ id: string; phase: RefreshPhase }>(
       sql`select id, phase from refreshes where item_id = ${item.id} and finished_at is null`,
     );
-    if (open && open.id !== id) await rank(tx, open.id, request.cause);
+    if (open && open.id !== id) await rank(tx, open.id, request);
     if (open) return { ...open, joined: open.id !== id };
   }
   throw new Error(`item ${item.id}: no refresh could be opened`);
 }
 
-async function rank(tx: Writer, id: string, cause: RefreshCause): Promise<void> {
-  if (OUTRANKED[cause].length === 0) return;
-  await tx.run(sql`update refreshes set cause = ${cause} where id = ${id} and cause in ${sqlList(OUTRANKED[cause])} and running = 0`);
+async function rank(tx: Writer, id: string, { cause, runAt }: RefreshRequest): Promise<void> {
+  if (OUTRANKED[cause].length > 0)
+    await tx.run(sql`update refreshes set cause = ${cause} where id = ${id} and cause in ${sqlList(OUTRANKED[cause])} and running = 0`);
+  // Who stands before it does not wait out the pause after a run that failed, and what failed before they came is not held against it.
+  if (cause === 'connect')
+    await tx.run(sql`
+      update refreshes set run_at = ${runAt}, failed_runs = 0
+      where id = ${id} and running = 0 and failed_runs > 0 and challenge_state is null`);
 }
 
 const requestedTable = sqlTable({
@@ -215,8 +227,7 @@ export async function claimRefreshes(
   const scope = options.watched ? sql`${ofOne} and ${WATCHED}` : ofOne;
   const claimedBy = options.claimant == null ? sql`null` : sql`(select life from nodes where life = ${options.claimant})`;
   const rows = await tx.all<RefreshRow>(sql`
-    update refreshes set run_at = ${options.now + options.leaseMs}, epoch = epoch + 1, running = 1,
-      claimed_by = ${claimedBy}
+    update refreshes set run_at = ${options.now + options.leaseMs}, epoch = epoch + 1, running = 1, ${SILENT}, claimed_by = ${claimedBy}
     where id in (
       select id from refreshes where finished_at is null and run_at <= ${options.now} ${scope}
       order by run_at limit ${options.limit}${storage.forUpdateSkipLocked}
@@ -227,7 +238,7 @@ export async function claimRefreshes(
 
 /** Frees what a worker that died had claimed. Only for whoever knows that no other one runs. */
 export async function freeClaims(tx: Writer, now: number): Promise<void> {
-  await tx.run(sql`update refreshes set run_at = ${now}, running = 0 where finished_at is null and running = 1`);
+  await tx.run(sql`update refreshes set run_at = ${now}, running = 0, ${SILENT} where finished_at is null and running = 1`);
 }
 
 const orphaned = sql`finished_at is null and running = 1 and claimed_by is not null and claimed_by not in (select life from nodes)`;
@@ -238,7 +249,7 @@ const orphaned = sql`finished_at is null and running = 1 and claimed_by is not n
  */
 export async function freeOrphans(tx: Writer, storage: Pick<Storage, 'forUpdateSkipLocked'>, now: number): Promise<number> {
   return tx.run(sql`
-    update refreshes set run_at = ${now}, running = 0, claimed_by = null
+    update refreshes set run_at = ${now}, running = 0, ${SILENT}, claimed_by = null
     where id in (select id from refreshes where ${orphaned} order by id${storage.forUpdateSkipLocked})`);
 }
 
@@ -266,7 +277,8 @@ export async function showChallenge(
 ): Promise<boolean> {
   const changed = await tx.run(sql`
     update refreshes set state = 'info_required', challenge = ${JSON.stringify(shown.challenge)}, challenge_state = ${shown.state},
-      challenged_at = ${shown.challengedAt}, challenge_expires_at = ${shown.expiresAt}, answer = null, run_at = ${shown.runAt}, running = 0
+      challenged_at = ${shown.challengedAt}, challenge_expires_at = ${shown.expiresAt}, answer = null, run_at = ${shown.runAt}, running = 0,
+      silent_runs = 0
     where id = ${refresh.id} and epoch = ${refresh.epoch} and finished_at is null`);
   return changed === 1;
 }
@@ -342,14 +354,20 @@ export async function isClaimed(reader: Reader, refresh: Pick<Refresh, 'id' | 'e
   return row !== undefined;
 }
 
-/** Gives a claim back, to run again at `runAt` (real time); false where another worker has it now. */
+/**
+ * Gives a claim back, to run again at `runAt` (real time); false where another worker has it now. `begun`: whoever gives it back
+ * counts the logins of runs that ended without a word. `loggedIn`: the challenge, if there was one, has served.
+ */
 export async function releaseRefresh(
   tx: Writer,
-  refresh: Pick<Refresh, 'id' | 'epoch'>,
-  { runAt, failedRuns }: { runAt: number; failedRuns: number },
+  refresh: Pick<Refresh, 'id' | 'epoch' | 'silentRuns'>,
+  { runAt, failedRuns, begun, loggedIn }: { runAt: number; failedRuns: number; begun: boolean; loggedIn: boolean },
 ): Promise<boolean> {
+  const served = loggedIn
+    ? sql`, state = 'authenticating', challenge = null, challenge_state = null, challenged_at = null, challenge_expires_at = null, answer = null`
+    : sql``;
   const changed = await tx.run(sql`
-    update refreshes set run_at = ${runAt}, running = 0, failed_runs = ${failedRuns}
+    update refreshes set run_at = ${runAt}, running = 0, failed_runs = ${failedRuns}, silent_runs = ${begun ? 0 : refresh.silentRuns}${served}
     where id = ${refresh.id} and epoch = ${refresh.epoch} and finished_at is null`);
   return changed === 1;
 }

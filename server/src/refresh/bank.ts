@@ -57,7 +57,7 @@ export type Conversation = {
   phase: 'recent' | 'full' | 'incremental';
   /** Where the fetch of an account begins; null for its whole history. */
   from: (account: ObservedAccount) => CalendarDate | null;
-  /** Called after the login, and after each account. */
+  /** Called after the login, and after each account; ends the conversation where it throws. */
   onProgress: (refreshed: number, total: number | null) => Promise<void>;
   onCrash: (error: unknown) => void;
   /** Called before each call to the bank. */
@@ -65,6 +65,8 @@ export type Conversation = {
   /** What a quota counts: called before the bank is asked to let somebody in, and before it is asked for an account. */
   onLogin: () => void;
   onFetch: (account: ObservedAccount) => void;
+  /** Called when the bank has let somebody in. */
+  onLoggedIn: (outcome: LoginOutcome) => void;
   /** Why an account is left as it was; null where it is asked for. */
   sparedFor: (account: ObservedAccount) => SparedFor | null;
   signal: AbortSignal;
@@ -83,6 +85,7 @@ export async function askBank(conversation: Conversation): Promise<BankAnswer> {
   });
   if (login.kind !== 'authenticated') return login;
   const { session, keep, consentExpiresAt } = login;
+  conversation.onLoggedIn({ keep, consentExpiresAt });
   await conversation.onProgress(0, null);
 
   const list = await ask(LIST_ACCOUNTS_LIMIT_MS, async (limit) => {

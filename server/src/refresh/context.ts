@@ -1,6 +1,7 @@
 /** What one run of a refresh has in hand from its beginning to its end. */
 import type { Connector } from '../connectors/connector.ts';
 import type { Refresh } from '../items/refreshes.ts';
+import type { LoginOutcome } from './bank.ts';
 import type { Beginning } from './beginning.ts';
 import type { Endings } from './endings.ts';
 import type { Pacing } from './schedule/pacing.ts';
@@ -16,6 +17,8 @@ export type Run = Beginning & {
   traceparent: string;
   /** Calls made to the bank so far. */
   calls: number;
+  /** What its login has brought; null before one has succeeded. */
+  login: LoginOutcome | null;
 };
 
 /** What runs begin with and end in, shared by those that do so together. `beginning` is null for an item that is gone. */

@@ -1,11 +1,13 @@
 /**
- * What becomes of a run that failed by a fault of ours, in planning or at its commit: what it asked of the bank is counted, and
- * the refresh runs again after a pause. But not for ever: each run is a login, and nobody would hear of what never ends.
+ * What becomes of a run that failed by a fault of ours, in planning or at its commit: what it asked of the bank is counted, what
+ * its login brought and what the bank has refused are kept, and the refresh runs again after a pause. But not for ever: each run
+ * is a login, and nobody would hear of what never ends.
  */
 import { HOUR_MS, SECOND_MS } from '../base/clock.ts';
-import { rememberSchedule } from '../items/items.ts';
+import { rememberLogin, rememberSchedule } from '../items/items.ts';
 import { type Refresh, releaseRefresh } from '../items/refreshes.ts';
 import type { Run } from './context.ts';
+import { statePlace } from './sealed.ts';
 import type { RefreshServices } from './services.ts';
 
 /** A database that was away for some minutes is back by then; what fails as often as this fails for a reason that stays. */
@@ -20,19 +22,30 @@ export function isGivenUp({ failedRuns }: Pick<Refresh, 'failedRuns'>): boolean 
   return failedRuns >= RUNS_MAX;
 }
 
-/** `run` is null where it had not begun; `abandoned` where it is the server that stops, which is nobody's fault. */
+/**
+ * `run` is null where it had not begun; `abandoned` where it is the server that stops, which is nobody's fault. False where
+ * another worker has the refresh, or where it was erased with its item.
+ */
 export async function runAgain(
-  { storage, clock }: RefreshServices,
+  { storage, clock, vault }: RefreshServices,
   refresh: Refresh,
   { run, abandoned }: { run: Run | null; abandoned: boolean },
-): Promise<void> {
+): Promise<boolean> {
   const failedRuns = refresh.failedRuns + (abandoned ? 0 : 1);
   const realNow = clock.now();
   const runAt = realNow + (abandoned ? 0 : pauseMs(failedRuns));
-  const schedule = run?.pacing.spentBy(realNow + run.clockOffsetMs) ?? null;
-  await storage.transaction(async (tx) => {
-    const released = await releaseRefresh(tx, refresh, { runAt, failedRuns });
-    if (released && schedule !== null) await rememberSchedule(tx, refresh.itemId, schedule);
+  return storage.transaction(async (tx) => {
+    const released = await releaseRefresh(tx, refresh, { runAt, failedRuns, begun: run !== null, loggedIn: run?.login != null });
+    if (!released || run === null) return released;
+    const { item, login, pacing } = run;
+    const schedule = pacing.spentBy(realNow + run.clockOffsetMs);
+    if (schedule !== null) await rememberSchedule(tx, item.id, schedule);
+    if (login === null) return released;
+    const { keep, consentExpiresAt = item.consentExpiresAt } = login;
+    const connectorState =
+      keep === undefined ? item.connectorState : await vault.seal(tx, item.dataKeyId, statePlace(item), JSON.stringify(keep));
+    await rememberLogin(tx, item.id, { connectorState, consentExpiresAt });
+    return released;
   });
 }
 

@@ -4,14 +4,15 @@ import { DAY_MS, isoDate } from '../base/clock.ts';
 import { randomHex } from '../base/random.ts';
 import type { Failure, ObservedAccount, StatusCode } from '../connectors/connector.ts';
 import { defaultInfo } from '../connectors/statuses.ts';
-import type { Item } from '../items/items.ts';
-import { isClaimed, isWatched, type Refresh, type RefreshPhase, showChallenge, showProgress } from '../items/refreshes.ts';
+import { type Item, rememberSchedule } from '../items/items.ts';
+import { isWatched, type Refresh, type RefreshPhase, showChallenge, showProgress } from '../items/refreshes.ts';
 import { askBank, type BankAnswer, CRASHED } from './bank.ts';
 import type { Beginning } from './beginning.ts';
 import { commitAnswer, commitFailure } from './commit.ts';
 import { completesConnection, isAttended, type Run, type RunTogether } from './context.ts';
 import type { Endings } from './endings.ts';
 import { isGivenUp, runAgain } from './failed-run.ts';
+import { insist } from './insist.ts';
 import { circuitDomain } from './schedule/circuits.ts';
 import { accountKey } from './schedule/ledger.ts';
 import { pace } from './schedule/pacing.ts';
@@ -19,27 +20,32 @@ import { readBands } from './schedule/rules.ts';
 import { fingerprintOf, openAnswer, openCredentials, openState } from './sealed.ts';
 import type { RefreshServices } from './services.ts';
 
-const SCA_MISSING: Omit<Failure, 'kind'> = { status: 1010, info: 'OTP_REQUIRED' };
+const SCA_MISSING: Failure = { kind: 'failed', status: 1010, info: 'OTP_REQUIRED' };
 /** Progress is for people: written at most this often, so that a fast bank costs nothing. */
 const PROGRESS_EVERY_MS = 300;
 
 /** Throws only where not even the failure of a run could be written down, while the claim stands. */
-export async function runRefresh(services: RefreshServices, refresh: Refresh, together: RunTogether): Promise<void> {
+export async function runRefresh(services: RefreshServices, refresh: Refresh, { beginning, endings, signal }: RunTogether): Promise<void> {
   let run: Run | null = null;
   try {
-    const beginning = await together.beginning();
-    if (!beginning) return;
-    run = begin(services, refresh, beginning, together.endings);
-    await runClaimed(services, run, together.signal);
+    const begun = await beginning();
+    if (!begun) return;
+    run = begin(services, refresh, begun, endings);
+    const brought = await ask(services, run, signal);
+    await end(services, run, brought, signal);
   } catch (error) {
     const { id, itemId } = refresh;
-    // An item that is erased takes its keys and rows from under its run: what then fails concerns nobody.
-    if (!(await isClaimed(services.storage, refresh))) {
-      services.log.info({ refresh: id, item: itemId, fenced_off: true }, 'refresh');
-      return;
+    // Unless we hear otherwise.
+    let stands = true;
+    try {
+      const abandoned = signal.aborted;
+      stands = (await insist(services, refresh, signal, () => runAgain(services, refresh, { run, abandoned }))) ?? false;
+    } finally {
+      // An item that is erased takes its keys and rows from under its run: what then fails concerns nobody.
+      if (stands)
+        services.log.error({ refresh: id, item: itemId, failed_before: refresh.failedRuns, error }, 'refresh run failed; it runs again');
+      else services.log.info({ refresh: id, item: itemId, fenced_off: true }, 'refresh');
     }
-    services.log.error({ refresh: id, item: itemId, failed_before: refresh.failedRuns, error }, 'refresh run failed; it runs again');
-    await runAgain(services, refresh, { run, abandoned: together.signal.aborted });
   }
 }
 
@@ -58,20 +64,24 @@ function begin(services: RefreshServices, refresh: Refresh, beginning: Beginning
     now,
   });
   const startedAt = performance.now();
-  return { ...beginning, refresh, endings, connector, pacing, now, startedAt, traceparent: newTraceparent(), calls: 0 };
+  return { ...beginning, refresh, endings, connector, pacing, now, startedAt, traceparent: newTraceparent(), calls: 0, login: null };
 }
 
-async function runClaimed(services: RefreshServices, run: Run, signal: AbortSignal): Promise<void> {
+/** Asks the bank, or says why it is not asked. Nothing of what it brings is written yet. */
+async function ask(services: RefreshServices, run: Run, signal: AbortSignal): Promise<BankAnswer> {
   const { refresh, item, connector, pacing, now } = run;
   const { clock } = services;
-  if (isGivenUp(refresh)) return commitFailure(services, run, CRASHED);
-  if (!connector) return commitFailure(services, run, { status: 1005, info: null });
-  if (challengeExpired(refresh, clock.now())) return commitFailure(services, run, SCA_MISSING);
+  if (isGivenUp(refresh)) return CRASHED;
+  if (!connector) return { kind: 'failed', status: 1005, info: null };
+  if (challengeExpired(refresh, clock.now())) return SCA_MISSING;
 
   const credentials = await openCredentials(services, item, connector);
-  if (!credentials) return commitFailure(services, run, SCA_MISSING);
+  if (!credentials) return SCA_MISSING;
   const asking = await pacing.decide(run.accounts, () => fingerprintOf(services, item));
-  if (asking.kind === 'spare') return commitFailure(services, run, { ...asking, info: asking.info ?? infoBefore(item, asking.status) });
+  if (asking.kind === 'spare') {
+    const { status } = asking;
+    return { kind: 'failed', status, info: asking.info ?? infoBefore(item, status) };
+  }
   const answer = await askBank({
     connector,
     authentication: {
@@ -93,20 +103,38 @@ async function runClaimed(services: RefreshServices, run: Run, signal: AbortSign
       run.calls += 1;
     },
     onLogin: pacing.onLogin,
+    onLoggedIn: (outcome) => {
+      run.login = outcome;
+    },
     onFetch: pacing.onFetch,
     sparedFor: (account) => asking.sparedFor(accountKey(account)),
     signal,
   });
 
-  switch (answer.kind) {
+  if (answer.kind === 'challenge' && !isAttended(refresh)) return SCA_MISSING;
+  return answer.kind === 'failed' ? pacing.shown(answer) : answer;
+}
+
+/** Writes what the bank, or its absence, has brought: all of it or nothing. */
+async function end(services: RefreshServices, run: Run, brought: BankAnswer, signal: AbortSignal): Promise<void> {
+  const ended = await insist(services, run.refresh, signal, async () => {
+    await write(services, run, brought);
+    return true;
+  });
+  // It may have been written by a commit that we did not hear of.
+  if (ended === null) services.onEvents();
+}
+
+function write(services: RefreshServices, run: Run, brought: BankAnswer): Promise<void> {
+  switch (brought.kind) {
     case 'challenge':
-      return isAttended(refresh) ? wait(services, run, answer) : commitFailure(services, run, SCA_MISSING);
+      return wait(services, run, brought);
     case 'failed':
-      return commitFailure(services, run, pacing.shown(answer));
+      return commitFailure(services, run, brought);
     case 'answered':
-      return commitAnswer(services, run, answer);
+      return commitAnswer(services, run, brought);
     default:
-      answer satisfies never;
+      return brought satisfies never;
   }
 }
 
@@ -148,14 +176,24 @@ function storedAs(storedByKey: ReadonlyMap<string, readonly AccountRecord[]>, ob
   return alike.find(({ currency }) => currency === observed.currency) ?? alike[0];
 }
 
-function progressWriter(services: RefreshServices, refresh: Refresh): (refreshed: number, total: number | null) => Promise<void> {
+/** Throws where the run was fenced off: whatever it asked for now would be for nobody. A line that cannot be written is only not shown. */
+function progressWriter({ storage, log }: RefreshServices, refresh: Refresh): (refreshed: number, total: number | null) => Promise<void> {
   let writtenAt = performance.now();
   return async (refreshed, total) => {
     if (!isWatched(refresh) || performance.now() - writtenAt < PROGRESS_EVERY_MS) return;
     writtenAt = performance.now();
-    await services.storage.transaction((tx) => showProgress(tx, refresh, { state: 'retrieving_data', refreshed, total }));
+    let stands = true;
+    try {
+      stands = await storage.transaction((tx) => showProgress(tx, refresh, { state: 'retrieving_data', refreshed, total }));
+    } catch (error) {
+      log.warn({ refresh: refresh.id, item: refresh.itemId, error }, 'the progress of a refresh could not be shown');
+    }
+    if (!stands) throw new FencedOff();
   };
 }
+
+/** Another worker has the refresh, or it was erased with its item. */
+class FencedOff extends Error {}
 
 async function wait(services: RefreshServices, run: Run, answer: Extract<BankAnswer, { kind: 'challenge' }>): Promise<void> {
   const { refresh, item } = run;
@@ -170,8 +208,10 @@ async function wait(services: RefreshServices, run: Run, answer: Extract<BankAns
     JSON.stringify(answer.state),
   );
   const pollMs = challenge.type === 'APP_TO_APP' ? challenge.pollMs : null;
-  await services.storage.transaction((tx) =>
-    showChallenge(tx, refresh, {
+  // Counted now: whether anybody answers is not ours to say.
+  const schedule = run.pacing.spentBy(now + run.clockOffsetMs);
+  await services.storage.transaction(async (tx) => {
+    const stands = await showChallenge(tx, refresh, {
       challenge: {
         type: challenge.type,
         label: challenge.label,
@@ -184,6 +224,7 @@ async function wait(services: RefreshServices, run: Run, answer: Extract<BankAns
       challengedAt: refresh.challengedAt ?? run.now,
       expiresAt,
       runAt: pollMs === null ? expiresAt : Math.min(now + pollMs, expiresAt),
-    }),
-  );
+    });
+    if (stands && schedule !== null) await rememberSchedule(tx, item.id, schedule);
+  });
 }

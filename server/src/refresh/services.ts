@@ -14,6 +14,8 @@ export type RefreshServices = {
   counters: Counters;
   clock: Clock;
   log: Log;
+  /** Real time, in milliseconds; over at once when `signal` is aborted. */
+  pause: (ms: number, signal: AbortSignal) => Promise<void>;
   /** Null where the bank is no longer known. */
   connector: (bankId: number) => Connector | null;
   /** The life of this node, which claims its refreshes; absent where there is none. */

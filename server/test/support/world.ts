@@ -46,6 +46,7 @@ export async function createWorld(storage: Storage, connectors: readonly Connect
     clock,
     log: silentLog,
     connector: (bankId) => connectors.find(({ bank }) => bank.id === bankId) ?? null,
+    pause: async () => {},
     outcomes: createBankOutcomes(),
     onEvents: () => {},
   };

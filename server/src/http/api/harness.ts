@@ -48,6 +48,7 @@ export function openHouse(storage: Storage, options: Partial<Services> = {}): Ho
     clock,
     connector,
     log: silentLog,
+    pause: async () => {},
     outcomes: createBankOutcomes(),
     counters: createCounters(storage),
     onEvents() {},

@@ -66,17 +66,19 @@ function leftInPeaceUntil({ patientUntil, someFailed }: ScheduleState, now: numb
 
 /**
  * By the ledger's names: `accounts` are the item's live ones, `failed` those of them that failed last time. `fingerprint` is of
- * its credentials. `onlyFailed`: the others are not due.
+ * its credentials. `onlyFailed`: the others are not due. `again`: an earlier run of the same refresh failed by a fault of ours.
  */
 export function decideAsking(
   known: Known,
   asker: Asker,
   accounts: readonly string[],
   fingerprint: string | null,
-  { failed, onlyFailed }: { failed: ReadonlySet<string>; onlyFailed: boolean } = { failed: new Set(), onlyFailed: false },
+  { failed = new Set(), onlyFailed = false, again = false }: { failed?: ReadonlySet<string>; onlyFailed?: boolean; again?: boolean } = {},
 ): Asking {
   const { itemId, state, rules, consentExpiresAt, circuit, now } = known;
-  const patientUntil = asker === 'user' ? now : Math.max(state.patientUntil ?? now, now);
+  // Whose word is new.
+  const insists = asker === 'user' && !again;
+  const patientUntil = insists ? now : Math.max(state.patientUntil ?? now, now);
   const answered = new Set(onlyFailed ? accounts.filter((account) => !failed.has(account)) : []);
   const sparedFor = (account: string): SparedFor | null => {
     if (answered.has(account)) return 'answered';
@@ -85,15 +87,19 @@ export function decideAsking(
   };
   const due = accounts.filter((account) => !answered.has(account));
   const spent = due.length > 0 && due.every((account) => sparedFor(account) !== null);
-  if (asker !== 'user' && asker !== 'completion') {
-    if (state.refused !== null && state.refused === fingerprint) return { kind: 'spare', status: 402, info: null, until: null };
+  const visit = asker === 'user' || asker === 'completion';
+  if ((!visit || again) && state.refused !== null && state.refused === fingerprint)
+    return { kind: 'spare', status: 402, info: null, until: null };
+  if (!visit) {
     if (consentExpiresAt !== null && consentExpiresAt <= now) return { kind: 'spare', status: 1010, info: 'OTP_REQUIRED', until: null };
     if (circuit && circuit.probeItemId !== itemId)
       return { kind: 'spare', status: 1007, info: null, until: lookAgainAt(circuit, itemId, now) };
-    const loginAt = loginFreeAt(state.ledger, rules, asker, now);
+  }
+  if (!visit || again) {
+    const loginAt = loginFreeAt(state.ledger, rules, again ? 'request' : asker, now);
     if (loginAt > now) return { kind: 'spare', status: 1007, info: null, until: loginAt };
   }
-  const inPeaceUntil = asker === 'user' ? now : leftInPeaceUntil(state, now);
+  const inPeaceUntil = insists ? now : leftInPeaceUntil(state, now);
   if (inPeaceUntil > now) return { kind: 'spare', status: 1007, info: null, until: inPeaceUntil };
   if (spent) {
     const freeAt = (account: string) =>

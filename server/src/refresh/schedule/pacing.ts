@@ -9,11 +9,11 @@ import { type BankOutcomes, type CircuitChange, circuitChange, writeCircuit } fr
 import { type Asking, asksOnlyFailed, decideAfter, decideAsking, isFullRefreshDue, mayComplete } from './decide.ts';
 import { type Asker, accountKey, SCOPES, spend } from './ledger.ts';
 import { rulesFor } from './rules.ts';
-import { readState, readStateOrNothing, writeState } from './state.ts';
+import { readState, readStateOrNothing, type ScheduleState, writeState } from './state.ts';
 
 export type Paced = {
   item: Pick<Item, 'id' | 'bankId' | 'schedule' | 'consentExpiresAt'>;
-  refresh: Pick<Refresh, 'cause' | 'phase'>;
+  refresh: Pick<Refresh, 'cause' | 'phase' | 'failedRuns' | 'silentRuns' | 'challengeState'>;
   /** It failed by a fault of ours so often that the bank is not asked any more: it ends as a failure that time may mend. */
   givenUp: boolean;
   bank: Bank | null;
@@ -49,10 +49,13 @@ export type Pacing = {
     accounts: readonly (KeyedAccount & { status: number; deletedAt: number | null })[],
     fingerprint: () => Promise<string>,
   ): Promise<Asking>;
-  /** The bank is asked to let somebody in. A challenge that goes on is the same login, counted in the run that ends it. */
+  /** The bank is asked to let somebody in. A challenge that goes on is the same login, counted when it was shown. */
   onLogin(): void;
   onFetch(account: Pick<ObservedAccount, 'identity' | 'type' | 'currency' | 'name'>): void;
-  /** The schedule of an item whose run failed by a fault of ours, with what it spent of the bank; null where that is nothing. */
+  /**
+   * The schedule of an item whose refresh goes on in another run, with what was spent of the bank, and what it has refused or
+   * wished; null where that is nothing.
+   */
   spentBy(now: number): string | null;
   end(ended: EndedRefresh, fingerprint: () => Promise<string>, outcomes: BankOutcomes, now: number): Promise<PacedEnd>;
   writeCircuit(tx: Writer, change: CircuitChange, now: number): Promise<void>;
@@ -77,11 +80,17 @@ export function askerOf(cause: Refresh['cause']): Asker {
 
 export function pace({ item, refresh, givenUp, bank, domain, applicationBands, circuit, now: beganAt }: Paced): Pacing {
   const rules = rulesFor(bank, applicationBands);
-  const state = givenUp ? readStateOrNothing(item.schedule) : readState(item.schedule);
   const asker = askerOf(refresh.cause);
+  const before = givenUp ? readStateOrNothing(item.schedule) : readState(item.schedule);
+  const silent = { logins: refresh.silentRuns, accounts: [], scopes: SCOPES };
+  const state = refresh.silentRuns > 0 ? { ...before, ledger: spend(before.ledger, rules, asker, silent, beganAt) } : before;
+  const goesOn = refresh.challengeState !== null;
+  // Nobody has asked for it once more: it asks for itself, and keeps to what the item may spend and what the bank has said.
+  const again = refresh.failedRuns > 0 && !goesOn;
   const place = { domain, bankId: item.bankId };
   const known = { itemId: item.id, state, rules, circuit, consentExpiresAt: item.consentExpiresAt };
   const spent = { logins: 0, accounts: [] as string[], scopes: SCOPES };
+  let heard: Pick<ScheduleState, 'refused' | 'patientUntil'> = state;
   let asked = false;
   let onlyFailed = false;
   let sparedUntil: number | null = null;
@@ -104,19 +113,22 @@ export function pace({ item, refresh, givenUp, bank, domain, applicationBands, c
       const live = named ? accounts.filter(({ deletedAt }) => deletedAt === null) : [];
       const failed = new Set(live.filter(({ status }) => isBankFailure(status)).map(accountKey));
       const refused = state.refused === null ? null : await fingerprint();
-      const asking = decideAsking({ ...known, now: beganAt }, asker, live.map(accountKey), refused, { failed, onlyFailed });
+      const asking = decideAsking({ ...known, now: beganAt }, asker, live.map(accountKey), refused, { failed, onlyFailed, again });
       if (asking.kind === 'spare') sparedUntil = asking.until;
       return asking;
     },
     onLogin() {
       asked = true;
-      spent.logins = 1;
+      spent.logins = goesOn ? 0 : 1;
     },
     onFetch(account) {
       if (rules.callsPerDay !== null) spent.accounts.push(accountKey(account));
     },
     spentBy(now) {
-      return asked ? writeState({ ...state, ledger: spend(state.ledger, rules, asker, spent, now) }) : null;
+      const nothing = spent.logins + spent.accounts.length + refresh.silentRuns === 0 && heard === state;
+      if (nothing) return null;
+      const { refused, patientUntil } = heard;
+      return writeState({ ...state, refused, patientUntil, ledger: spend(state.ledger, rules, asker, spent, now) });
     },
     async end(ended, fingerprint, outcomes, now) {
       const { failedWhole, consentExpiresAt, ...rest } = ended;
@@ -127,6 +139,7 @@ export function pace({ item, refresh, givenUp, bank, domain, applicationBands, c
         { ...known, consentExpiresAt, now },
         { asker, ...rest, someFailed, onlyFailed, spent: asked || givenUp ? spent : null, sparedUntil, fingerprint: print },
       );
+      if (asked) heard = after;
       const bankFailed = failedWhole && isBankFailure(status);
       const opensNow = asked && outcomes.note(domain, item.bankId, item.id, { at: now, failed: bankFailed });
       const change = asked ? circuitChange(circuit, item.id, bankFailed, opensNow) : null;
