@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { eachEngine } from '../../test/support/engines.ts';
+import { stumbling } from '../../test/support/stumbling.ts';
 import { HOUR_MS, SECOND_MS } from '../base/clock.ts';
 import { updateEndpoint } from '../endpoints/endpoints.ts';
 import { sql } from '../storage/sql.ts';
@@ -12,30 +13,6 @@ import { assertOrder, context, count, createWorld, POLICY, range, startReceiver,
 const EVENTS = 60;
 /** Two, for a search: then every second call fails once. */
 const CALLS_APART = 14;
-
-/** Call `fails` of it throws, before it is made or after it was done: a connection that breaks says nothing of which. */
-function stumbling(storage: Storage, fails: number, after: boolean) {
-  const calls = { made: 0, on: false };
-  const stumble = async <T>(call: () => Promise<T>): Promise<T> => {
-    if (!calls.on) return call();
-    calls.made += 1;
-    if (calls.made !== fails) return call();
-    if (after) await call();
-    throw new Error(`the connection broke at call ${fails}`);
-  };
-  const wrapped: Storage = {
-    ...storage,
-    all: (query) => stumble(() => storage.all(query)),
-    first: (query) => stumble(() => storage.first(query)),
-    tuples: (query) => stumble(() => storage.tuples(query)),
-    transaction: (work, options) => stumble(() => storage.transaction(work, options)),
-    alone: {
-      first: (query) => stumble(() => storage.alone.first(query)),
-      run: (query) => stumble(() => storage.alone.run(query)),
-    },
-  };
-  return { storage: wrapped, calls };
-}
 
 /** Answers how many calls the story makes. */
 async function story(t: TestContext, real: Storage, fails: number, after: boolean): Promise<number> {
@@ -50,7 +27,7 @@ async function story(t: TestContext, real: Storage, fails: number, after: boolea
   await world.endpoint(good.url);
   await world.endpoint(weak.url);
   const { endpoint: off } = await world.endpoint(good.url.replace('/hooks', '/off'), ['item.account.deleted']);
-  const { storage, calls } = stumbling(real, fails, after);
+  const { storage, calls } = stumbling(real, fails, { after, within: false });
   let monotonicMs = 0;
   const node = await world.start({ storage, monotonicMs: () => monotonicMs });
   calls.on = true;
@@ -85,7 +62,10 @@ eachEngine('a database that fails once', (open) => {
   for (const after of [false, true]) {
     test(`at one call or another, ${after ? 'after' : 'before'} it was done`, async (t) => {
       // Each story makes some 120; which one is the Nth is another each time.
-      for (let fails = after ? 3 : 1, made = fails; fails <= made; fails += CALLS_APART) made = await story(t, await open(t), fails, after);
+      for (let fails = after ? 3 : 1, made = fails; fails <= made; fails += CALLS_APART)
+        await t.test(`call ${fails}`, async (t) => {
+          made = await story(t, await open(t), fails, after);
+        });
     });
   }
 });
