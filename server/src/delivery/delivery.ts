@@ -227,6 +227,10 @@ export function startDelivery(options: DeliveryOptions): Delivery {
 
   function onSettled(results: readonly Result[], released: readonly Place[]) {
     due.release(results);
+    // Its item's oldest may have ended while this was written as one that waits: nothing else gives it its time.
+    for (const { job, endpointId, park } of results)
+      if (job.parked && park?.state === 'waiting' && !job.lane.lost && job.event.itemId !== null)
+        recorder.releaseHead(job.lane, endpointId, job.event.itemId);
     if (released.length > 0) due.note(clock.now());
     for (const result of results) {
       const attempt = reportOfResult(result);

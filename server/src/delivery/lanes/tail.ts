@@ -99,9 +99,10 @@ export function createTail(options: {
     lane.moved = false;
     try {
       if (nobodyFollows(lane)) return await passOver(lane);
-      const { events, configurationVersion } = await readTail(options.storage, lane.number, lane.read, READ_LIMIT);
+      const after = lane.read;
+      const { events, configurationVersion } = await readTail(options.storage, lane.number, after, READ_LIMIT);
       await know(configurationVersion);
-      take(lane, events, READ_LIMIT);
+      take(lane, after, events, READ_LIMIT);
     } catch (error) {
       lane.moved = true;
       throw error;
@@ -118,7 +119,7 @@ export function createTail(options: {
       const positions = followed.map(({ number, read }) => ({ lane: number, afterSeq: read }));
       const [tails] = await Promise.all([readTails(options.storage, positions, limit), ...passed.map(readLane)]);
       await know(tails.configurationVersion);
-      for (const lane of followed) take(lane, tails.lanes.get(lane.number) ?? [], limit);
+      for (const [index, lane] of followed.entries()) take(lane, positions[index]!.afterSeq, tails.lanes.get(lane.number) ?? [], limit);
     } catch (error) {
       for (const lane of followed) lane.moved = true;
       throw error;
@@ -129,7 +130,14 @@ export function createTail(options: {
     if (configurationVersion !== null && configurationVersion !== channels.version) await options.reload();
   }
 
-  function take(lane: Lane, events: LoggedEvent[], limit: number) {
+  /** Where one read fails, those beside it go on, and the next pass may be faster than they: what was asked before it is stale. */
+  const isStale = (lane: Lane, after: number) => lane.read !== after || lane.pending.length > 0;
+
+  function take(lane: Lane, after: number, events: LoggedEvent[], limit: number) {
+    if (isStale(lane, after)) {
+      lane.moved = true;
+      return;
+    }
     if (events.length === limit) lane.moved = true;
     lane.read = events.at(-1)?.seq ?? lane.read;
     lane.pending = events;
@@ -151,9 +159,10 @@ export function createTail(options: {
 
   /** All endpoints lag here: what comes is for their own reads, and costs nothing until then. */
   async function passOver(lane: Lane) {
+    const after = lane.read;
     const { head, configurationVersion } = await readHead(options.storage, lane.number);
     if (configurationVersion !== channels.version) await options.reload();
-    if (!nobodyFollows(lane)) {
+    if (!nobodyFollows(lane) || isStale(lane, after)) {
       lane.moved = true;
       return;
     }

@@ -37,6 +37,8 @@ type Active = {
   ready: Ready[];
   underWay: number;
   results: ReplayResult[];
+  /** Of them, those of the flush that is under way. */
+  writing: readonly ReplayResult[];
   pace: Pace;
   reading: boolean;
   flushing: Promise<void> | null;
@@ -80,7 +82,7 @@ export function createReplays(options: {
 
   function activate(replay: Replay): Active {
     const pace = createPace(replay.ratePerS, options.monotonicMs);
-    const empty = { seen: new Set<Lane>(), tracks: new Map<number, Track>(), ready: [], results: [] };
+    const empty = { seen: new Set<Lane>(), tracks: new Map<number, Track>(), ready: [], results: [], writing: [] };
     const idle = { reading: false, flushing: null, nextFlush: null, flushTimer: null, paceTimer: null };
     return { ...empty, ...idle, replay, halted: false, underWay: 0, pace };
   }
@@ -241,9 +243,13 @@ export function createReplays(options: {
 
   async function readDue(active: Active): Promise<boolean> {
     const now = clock.now();
+    // A batch has one result of each event: two would be written in no order.
+    const unwritten = new Set([...active.results, ...active.writing].map(({ lane, event }) => `${lane.number}/${event.seq}`));
     for (const track of active.tracks.values()) {
       if (track.lane.leavingSince !== null) continue;
-      const due = [...track.retries.values()].filter(({ dueAt, taken }) => dueAt <= now && !taken).slice(0, UNDER_WAY_MAX);
+      const due = [...track.retries.values()]
+        .filter(({ seq, dueAt, taken }) => dueAt <= now && !taken && !unwritten.has(`${track.lane.number}/${seq}`))
+        .slice(0, UNDER_WAY_MAX);
       if (due.length === 0) continue;
       const seqs = due.map(({ seq }) => seq);
       const events = new Map((await readEvents(storage, track.lane.number, seqs)).map((event) => [event.seq, event]));
@@ -296,6 +302,7 @@ export function createReplays(options: {
       return active.nextFlush;
     }
     active.flushing = write(active).finally(() => {
+      active.writing = [];
       active.flushing = null;
     });
     return active.flushing;
@@ -304,6 +311,7 @@ export function createReplays(options: {
   async function write(active: Active) {
     const results = active.results.filter(({ lane }) => !lane.lost);
     active.results = [];
+    active.writing = results;
     const positions: { track: Track; lane: Lane; position: number }[] = [];
     const settled = new Set(results);
     for (const track of active.tracks.values()) {

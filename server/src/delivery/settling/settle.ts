@@ -173,7 +173,9 @@ function rounded(ms: number | null): number | null {
 async function writeParked(tx: Writer, { results, now }: Settlement): Promise<void> {
   const parked: SqlValue[][] = [];
   const ended = new Map<string, { endpointId: string; lane: number; seqs: number[] }>();
-  for (const { job, endpointId, outcome, park } of results) {
+  // Of two results of one delivery (the first was written, and not heard of) the later one stands.
+  const last = new Map(results.map((result) => [`${result.endpointId}/${result.job.lane.number}/${result.job.event.seq}`, result]));
+  for (const { job, endpointId, outcome, park } of last.values()) {
     const lane = job.lane.number;
     const { event } = job;
     const sent = job.sent + (outcome ? 1 : 0);
