@@ -167,6 +167,7 @@ export function startDelivery(options: DeliveryOptions): Delivery {
   const due = createDue({ storage, clock, lanes, channels, book, monotonicMs, mayClaim: maySend, isWithdrawn, ...recorder, onTrouble });
   const probing = createProbing({
     ...{ storage, clock, monotonicMs, lanes, channels, book, circuits, maySend, isWithdrawn, settler, recorder, onTrouble },
+    replays: () => replays,
   });
   const attendance = createAttendance({ lanes, channels, book, circuits, probing, settler, recorder, due, monotonicMs, want });
   const replays = createReplays({

@@ -2,7 +2,8 @@
  * While a circuit is open, one request now and then finds out whether the receiver is back: with the parked event that was
  * sent least often, or with the next one at the endpoint's position. No probe is like the one before where there is another
  * event: one that this receiver refuses for what it is would keep a receiver that is well in the dark, as a probe costs no
- * attempt. Where there is no other, its failure is the event's own attempt once that is due.
+ * attempt. Where there is no other, its failure is the event's own attempt once that is due. An endpoint that is owed nothing but a
+ * replay is probed with the replay's next event.
  */
 import type { Clock } from '../../base/clock.ts';
 import { type LoggedEvent, readEvents } from '../../events/log.ts';
@@ -11,6 +12,7 @@ import type { Job } from '../job.ts';
 import { isWanted } from '../lanes/lagging.ts';
 import type { Lag, Lane } from '../lanes/lane.ts';
 import { type ParkedRow, type RunnableRow, readLeastSent, readStretch } from '../lanes/reader.ts';
+import type { Replays } from '../replay/engine.ts';
 import type { Recorder } from '../settling/recorder.ts';
 import type { Settler } from '../settling/settler.ts';
 import type { Book } from './book.ts';
@@ -42,6 +44,7 @@ export function createProbing(options: {
   isWithdrawn: (event: LoggedEvent) => boolean;
   settler: Settler;
   recorder: Recorder;
+  replays: () => Pick<Replays, 'probe'>;
   onTrouble: (error: unknown) => void;
 }): Probing {
   const { storage, clock, lanes, channels, circuits } = options;
@@ -72,7 +75,7 @@ export function createProbing(options: {
       releases = channel.releases;
       row = await readLeastSent(storage, id, owned());
     }
-    if (!row) return;
+    if (!row) return options.replays().probe(channel, () => mayProbe(channel));
     const isLast = another === 'none' && turns(channel) === 1;
     const [event] = await readEvents(storage, row.lane, [row.seq]);
     const lane = lanes.get(row.lane);
@@ -82,10 +85,15 @@ export function createProbing(options: {
     if (channel.releases !== releases) return;
     channel.claims.add(key);
     if (!event || event.erased || options.isWithdrawn(event)) return options.recorder.drop(jobOf(lane, event ?? missing(row), row), id);
-    const claimed = isDue(channel) && (await circuits.claimProbe(id).catch(() => false));
-    const may = claimed && !lane.lost && lane.leavingSince === null && channel.enabled && !channel.gone && channel.queue.underWay === 0;
-    if (may && options.maySend()) channel.queue.probe({ ...jobOf(lane, event, row), ...(isLast ? { lastResortDueAt: row.due_at } : {}) });
+    const may = (await mayProbe(channel)) && !lane.lost && lane.leavingSince === null;
+    if (may) channel.queue.probe({ ...jobOf(lane, event, row), ...(isLast ? { lastResortDueAt: row.due_at } : {}) });
     else channel.claims.delete(key);
+  }
+
+  /** The probe is this node's, and its channel is as it was. */
+  async function mayProbe(channel: Channel): Promise<boolean> {
+    const claimed = isDue(channel) && (await circuits.claimProbe(channel.endpoint.id).catch(() => false));
+    return claimed && channel.enabled && !channel.gone && channel.queue.underWay === 0 && options.maySend();
   }
 
   /** All that is parked was sent before, and may be what the receiver refuses: it tries one that it has not seen. */

@@ -53,6 +53,11 @@ export type Replays = {
   tend(): Promise<void>;
   /** Erased items: what was read of them is not sent any more. */
   forgetItems(itemIds: ReadonlySet<number>): void;
+  /**
+   * Sends the next event of a replay as the probe of its endpoint, which has nothing else to send. `claim` is asked once there is
+   * one, and says whether the probe is this node's.
+   */
+  probe(channel: Channel, claim: () => Promise<boolean>): Promise<void>;
   /** Writes what there is. */
   flush(): Promise<void>;
   /** Writes what there is, and starts nothing more. */
@@ -178,7 +183,30 @@ export function createReplays(options: {
     if (active.ready.length === 0 && !active.reading) void read(active);
   }
 
+  async function probe(channel: Channel, claim: () => Promise<boolean>): Promise<void> {
+    for (const active of actives.values()) {
+      if (active.replay.endpointId !== channel.endpoint.id || active.halted || active.reading) continue;
+      if (active.ready.length === 0) await read(active);
+      active.ready = active.ready.filter(({ track: { lane } }) => !lane.lost && lane.leavingSince === null);
+      if (active.ready.length === 0) continue;
+      const isClaimed = await claim();
+      const one = active.ready.shift();
+      if (!one) return;
+      if (!isClaimed) return readAgain(one);
+      // Where nothing else is left to try, a failure is the event's own attempt: it is due, or it would not have been read.
+      const isLast = active.ready.length === 0 && [...active.tracks.values()].every(isSpent);
+      channel.queue.probe({ ...jobOf(active, one, 'probe'), ...(isLast ? { lastResortDueAt: clock.now() } : {}) });
+      return;
+    }
+  }
+
+  const isSpent = ({ read: seq, through, retries }: Track) => seq >= through && [...retries.values()].every(({ taken }) => taken);
+
   function push(active: Active, channel: Channel, one: Ready) {
+    channel.queue.push(jobOf(active, one, 'replay'));
+  }
+
+  function jobOf(active: Active, one: Ready, source: 'replay' | 'probe'): Job {
     const { track, event, attempts, sent } = one;
     active.underWay += 1;
     const ticket = {
@@ -194,18 +222,7 @@ export function createReplays(options: {
         readAgain(one);
       },
     };
-    const job: Job = {
-      lane: track.lane,
-      event,
-      source: 'replay',
-      attempts,
-      sent,
-      parked: true,
-      lag: null,
-      queuedAt: options.monotonicMs(),
-      replay: ticket,
-    };
-    channel.queue.push(job);
+    return { lane: track.lane, event, source, attempts, sent, parked: true, lag: null, queuedAt: options.monotonicMs(), replay: ticket };
   }
 
   /** Read anew before it is sent: meanwhile it may have been erased. */
@@ -340,6 +357,7 @@ export function createReplays(options: {
 
   return {
     tend,
+    probe,
     forgetItems(itemIds) {
       for (const active of actives.values()) {
         const erased = ({ event }: Ready) => event.itemId !== null && itemIds.has(event.itemId);
