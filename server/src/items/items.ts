@@ -98,7 +98,8 @@ export async function insertItem(tx: Writer, item: NewItem): Promise<void> {
 
 /**
  * New credentials of an item that exists; they expire like those of a first connection until one refresh has succeeded. What
- * they show may be more than before: the whole history is looked at again.
+ * they show may be more than before: the whole history is looked at again. Before the first success they may be another login's,
+ * with which nothing of the one before goes on.
  */
 export async function replaceCredentials(
   tx: Writer,
@@ -109,7 +110,9 @@ export async function replaceCredentials(
 ): Promise<void> {
   await tx.run(sql`
     update items set credentials = ${sealed}, status = ${connectedOnce ? JUST_EDITED : JUST_ADDED}, status_code_info = null,
-      credentials_expire_at = ${connectedOnce ? null : expireAt}, full_refresh_wanted = ${connectedOnce ? 1 : 0}
+      credentials_expire_at = ${connectedOnce ? null : expireAt}, full_refresh_wanted = ${connectedOnce ? 1 : 0},
+      connector_state = case when connected_once = 1 then connector_state end,
+      consent_expires_at = case when connected_once = 1 then consent_expires_at end
     where id = ${itemId}`);
 }
 

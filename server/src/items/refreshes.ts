@@ -53,6 +53,8 @@ export type Refresh = {
   failedRuns: number;
   /** Those of them that ended without a word: each may have been a login that nobody has counted. */
   silentRuns: number;
+  /** The failure that its bank answered in a run that could not be written, as JSON. */
+  heard: string | null;
   startedAt: number;
   finishedAt: number | null;
 };
@@ -77,6 +79,7 @@ type RefreshRow = {
   epoch: number;
   failed_runs: number;
   silent_runs: number;
+  heard: string | null;
   started_at: number;
   finished_at: number | null;
 };
@@ -102,6 +105,7 @@ function fromRow(row: RefreshRow): Refresh {
     epoch: row.epoch,
     failedRuns: row.failed_runs,
     silentRuns: row.silent_runs,
+    heard: row.heard,
     startedAt: row.started_at,
     finishedAt: row.finished_at,
   };
@@ -177,8 +181,8 @@ async function rank(tx: Writer, id: string, { cause, runAt }: RefreshRequest): P
   // Who stands before it does not wait out the pause after a run that failed, and what failed before they came is not held against it.
   if (cause === 'connect')
     await tx.run(sql`
-      update refreshes set run_at = ${runAt}, failed_runs = 0
-      where id = ${id} and running = 0 and failed_runs > 0 and challenge_state is null`);
+      update refreshes set run_at = ${runAt}, failed_runs = case when cause = 'connect' then 0 else failed_runs end, heard = null
+      where id = ${id} and running = 0 and (failed_runs > 0 or heard is not null) and challenge_state is null`);
 }
 
 const requestedTable = sqlTable({
@@ -278,7 +282,7 @@ export async function showChallenge(
   const changed = await tx.run(sql`
     update refreshes set state = 'info_required', challenge = ${JSON.stringify(shown.challenge)}, challenge_state = ${shown.state},
       challenged_at = ${shown.challengedAt}, challenge_expires_at = ${shown.expiresAt}, answer = null, run_at = ${shown.runAt}, running = 0,
-      silent_runs = 0
+      epoch = epoch + 1, silent_runs = 0
     where id = ${refresh.id} and epoch = ${refresh.epoch} and finished_at is null`);
   return changed === 1;
 }
@@ -340,7 +344,7 @@ export async function finishRefreshes(tx: Writer, finished: readonly FinishedRef
   const rows = await tx.all<{ id: string }>(sql`
     update refreshes set state = end_state, status = end_status, status_code_info = end_info, full_refresh = end_full,
       refreshed_accounts_count = refreshed, total_accounts_count = total, record = end_record, traceparent = end_traceparent,
-      challenge = null, challenge_state = null, answer = null, finished_at = ended_at
+      challenge = null, challenge_state = null, answer = null, heard = null, finished_at = ended_at
     from ${ended} as ended where id = refresh_id and epoch = claim_epoch and finished_at is null
     returning id`);
   return new Set(rows.map(({ id }) => id));
@@ -355,19 +359,21 @@ export async function isClaimed(reader: Reader, refresh: Pick<Refresh, 'id' | 'e
 }
 
 /**
- * Gives a claim back, to run again at `runAt` (real time); false where another worker has it now. `begun`: whoever gives it back
- * counts the logins of runs that ended without a word. `loggedIn`: the challenge, if there was one, has served.
+ * Ends a claim, to run again at `runAt` (real time); false where another worker has it now. `begun`: whoever gives it back
+ * counts the logins of runs that ended without a word. `served`: the challenge, if there was one, is over. `heard`: the next
+ * run ends with this.
  */
 export async function releaseRefresh(
   tx: Writer,
   refresh: Pick<Refresh, 'id' | 'epoch' | 'silentRuns'>,
-  { runAt, failedRuns, begun, loggedIn }: { runAt: number; failedRuns: number; begun: boolean; loggedIn: boolean },
+  { runAt, failedRuns, begun, served, heard }: { runAt: number; failedRuns: number; begun: boolean; served: boolean; heard: string | null },
 ): Promise<boolean> {
-  const served = loggedIn
+  const cleared = served
     ? sql`, state = 'authenticating', challenge = null, challenge_state = null, challenged_at = null, challenge_expires_at = null, answer = null`
     : sql``;
   const changed = await tx.run(sql`
-    update refreshes set run_at = ${runAt}, running = 0, failed_runs = ${failedRuns}, silent_runs = ${begun ? 0 : refresh.silentRuns}${served}
+    update refreshes set run_at = ${runAt}, running = 0, epoch = epoch + 1, failed_runs = ${failedRuns}, silent_runs = ${begun ? 0 : refresh.silentRuns},
+      heard = ${heard}${cleared}
     where id = ${refresh.id} and epoch = ${refresh.epoch} and finished_at is null`);
   return changed === 1;
 }

@@ -210,8 +210,9 @@ async function finish(services: RefreshServices, run: Run, outcome: Outcome): Pr
   const committed = await run.endings.commit(ending);
   const durationMs = performance.now() - run.startedAt;
   const { status, statusCodeInfo, fullRefresh } = ending.finished;
+  // Where it is told that its claim does not stand, it may have been written by a commit that nobody heard of.
+  services.onEvents();
   if (committed) {
-    services.onEvents();
     const named = { refreshId: refresh.id, itemId: item.id, bankId: item.bankId, cause: refresh.cause, status };
     services.onRefreshed?.({ ...named, traceparent: run.traceparent, endedAt: services.clock.now(), durationMs });
   }

@@ -1,5 +1,5 @@
 /** What one run of a refresh has in hand from its beginning to its end. */
-import type { Connector } from '../connectors/connector.ts';
+import type { Connector, Failure } from '../connectors/connector.ts';
 import type { Refresh } from '../items/refreshes.ts';
 import type { LoginOutcome } from './bank.ts';
 import type { Beginning } from './beginning.ts';
@@ -17,6 +17,8 @@ export type Run = Beginning & {
   traceparent: string;
   /** Calls made to the bank so far. */
   calls: number;
+  /** The failure that the bank has answered; null where it has not, or was not asked. */
+  heard: Failure | null;
   /** What its login has brought; null before one has succeeded. */
   login: LoginOutcome | null;
 };

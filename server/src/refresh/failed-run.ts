@@ -34,19 +34,26 @@ export async function runAgain(
   const failedRuns = refresh.failedRuns + (abandoned ? 0 : 1);
   const realNow = clock.now();
   const runAt = realNow + (abandoned ? 0 : pauseMs(failedRuns));
+  const heard = run?.heard ? JSON.stringify(run.heard) : refresh.heard;
   return storage.transaction(async (tx) => {
-    const released = await releaseRefresh(tx, refresh, { runAt, failedRuns, begun: run !== null, loggedIn: run?.login != null });
+    const released = await releaseRefresh(tx, refresh, { runAt, failedRuns, begun: run !== null, served: hasServed(run), heard });
     if (!released || run === null) return released;
     const { item, login, pacing } = run;
     const schedule = pacing.spentBy(realNow + run.clockOffsetMs);
     if (schedule !== null) await rememberSchedule(tx, item.id, schedule);
-    if (login === null) return released;
+    // Of uploaded files it is what was imported, and nothing was.
+    if (login === null || run.connector?.bank.input === 'files') return released;
     const { keep, consentExpiresAt = item.consentExpiresAt } = login;
     const connectorState =
       keep === undefined ? item.connectorState : await vault.seal(tx, item.dataKeyId, statePlace(item), JSON.stringify(keep));
     await rememberLogin(tx, item.id, { connectorState, consentExpiresAt });
     return released;
   });
+}
+
+/** The bank has let somebody in, or was told the user's code: neither the challenge nor its answer is good for another run. */
+function hasServed(run: Run | null): boolean {
+  return run !== null && (run.login !== null || (run.refresh.answer !== null && run.calls > 0));
 }
 
 function pauseMs(failedRuns: number): number {

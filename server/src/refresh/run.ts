@@ -64,7 +64,19 @@ function begin(services: RefreshServices, refresh: Refresh, beginning: Beginning
     now,
   });
   const startedAt = performance.now();
-  return { ...beginning, refresh, endings, connector, pacing, now, startedAt, traceparent: newTraceparent(), calls: 0, login: null };
+  return {
+    ...beginning,
+    refresh,
+    endings,
+    connector,
+    pacing,
+    now,
+    startedAt,
+    traceparent: newTraceparent(),
+    calls: 0,
+    heard: null,
+    login: null,
+  };
 }
 
 /** Asks the bank, or says why it is not asked. Nothing of what it brings is written yet. */
@@ -72,6 +84,11 @@ async function ask(services: RefreshServices, run: Run, signal: AbortSignal): Pr
   const { refresh, item, connector, pacing, now } = run;
   const { clock } = services;
   if (isGivenUp(refresh)) return CRASHED;
+  if (refresh.heard !== null) {
+    pacing.onHeard();
+    run.heard = JSON.parse(refresh.heard) as Failure;
+    return pacing.shown(run.heard);
+  }
   if (!connector) return { kind: 'failed', status: 1005, info: null };
   if (challengeExpired(refresh, clock.now())) return SCA_MISSING;
 
@@ -111,8 +128,12 @@ async function ask(services: RefreshServices, run: Run, signal: AbortSignal): Pr
     signal,
   });
 
-  if (answer.kind === 'challenge' && !isAttended(refresh)) return SCA_MISSING;
-  return answer.kind === 'failed' ? pacing.shown(answer) : answer;
+  const failure = answer.kind === 'challenge' && !isAttended(refresh) ? SCA_MISSING : answer;
+  if (failure.kind !== 'failed') return failure;
+  // What its login brought is kept where that is kept sealed.
+  const { kind, status, info, retryAfterMs } = failure;
+  run.heard = { kind, status, info, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+  return pacing.shown(failure);
 }
 
 /** Writes what the bank, or its absence, has brought: all of it or nothing. */

@@ -3,15 +3,18 @@
  * lost, and every login counts.
  */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { mock, test } from 'node:test';
 import { HOUR_MS, MINUTE_MS } from '../../src/base/clock.ts';
-import type { Authentication, Connector } from '../../src/connectors/connector.ts';
-import { eraseExpiredCredentials } from '../../src/items/items.ts';
+import type { Authentication, Connector, Json } from '../../src/connectors/connector.ts';
+import { STATEMENTS_BANK_ID, statementsConnector } from '../../src/connectors/statements/connector.ts';
+import { eraseExpiredCredentials, findItem } from '../../src/items/items.ts';
 import { freeClaims } from '../../src/items/refreshes.ts';
 import { answerRefresh, connectItem, refreshItem } from '../../src/refresh/connection.ts';
 import { RUNS_MAX } from '../../src/refresh/failed-run.ts';
 import { TRIES_MAX } from '../../src/refresh/insist.ts';
 import { readItemSchedule } from '../../src/refresh/schedule/read.ts';
+import { openState } from '../../src/refresh/sealed.ts';
 import { runPass } from '../../src/refresh/worker.ts';
 import { sql } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';
@@ -20,6 +23,8 @@ import { eachEngine } from '../support/engines.ts';
 import { APPLICATION, createWorld, USER, type World } from '../support/world.ts';
 
 const LOGIN = { USER: 'somebody', PWD: 'any' };
+const SAMPLES = new URL('../../src/connectors/statements/fixtures/samples/', import.meta.url);
+const FILE = { name: 'statement.xml', bytes: readFileSync(new URL('camt/camt053.v2.minimal.xml', SAMPLES)) };
 const REFUSED: Authentication = { kind: 'failed', status: 402, info: null };
 const SMS: Authentication = {
   kind: 'challenge',
@@ -207,6 +212,91 @@ eachEngine('a run that fails after its bank was asked', (open) => {
     });
   }
 
+  test('tells a wrong code once, where its showing cannot be written', async (t) => {
+    const { storage, control } = stumbling(await open(t));
+    const told: string[] = [];
+    const bank = bankThat(({ answer }) => {
+      if (answer?.code == null) return SMS;
+      told.push(answer.code);
+      if (told.length === 1) Object.assign(control, { fails: TRIES_MAX, whole: true });
+      return { ...SMS, wrongAnswer: true };
+    });
+    const world = await createWorld(storage, [bank.connector]);
+    const { itemId, refreshId } = await press(world);
+    await world.run();
+    assert.ok(await answerRefresh(world.services, refreshId, itemId, '111111'));
+    await world.run();
+    control.whole = false;
+    world.clock.advance(MINUTE_MS);
+    await world.run();
+    assert.deepEqual(told, ['111111']);
+    assert.ok(await answerRefresh(world.services, refreshId, itemId, '222222'), 'it waits for another one');
+  });
+
+  test('takes the code that is typed while a showing that was written, and not heard of, is written again', async (t) => {
+    const real = await open(t);
+    let lose = false;
+    const storage: Storage = {
+      ...real,
+      async transaction(work, options) {
+        const value = await real.transaction(work, options);
+        if (!lose) return value;
+        lose = false;
+        throw new Error('the answer was lost');
+      },
+    };
+    const bank = codeBank();
+    const world = await createWorld(storage, [
+      {
+        ...bank.connector,
+        authenticate: async (request, signal) => {
+          const answered = await bank.connector.authenticate(request, signal);
+          lose = answered.kind === 'challenge';
+          return answered;
+        },
+      },
+    ]);
+    const { itemId, refreshId } = await press(world);
+    let isTaken = false;
+    world.services.pause = async () => {
+      isTaken = await answerRefresh(world.services, refreshId, itemId, '123456');
+    };
+    await world.run();
+    assert.ok(isTaken);
+    world.clock.advance(5_000);
+    await world.run();
+    assert.deepEqual([bank.told, await statuses(world)], [['123456'], [0, 0]]);
+  });
+
+  test('imports uploaded files once they are written, and never thinks that they were before', async (t) => {
+    for (const fails of [TRIES_MAX, RUNS_MAX * TRIES_MAX]) {
+      const { storage, control } = stumbling(await open(t));
+      const world = await createWorld(storage, [statementsConnector]);
+      const sessionId = await world.session();
+      const upload = async (kept: Json) => {
+        const outcome = await statementsConnector.readFiles!([FILE], kept);
+        assert.ok(outcome.ok);
+        const { credentials } = outcome;
+        const request = { sessionId, applicationId: APPLICATION, userUuid: USER, bankId: STATEMENTS_BANK_ID, clockOffsetMs: 0 };
+        const connected = await connectItem(world.services, { ...request, credentials });
+        assert.ok(typeof connected !== 'string');
+        return connected.itemId;
+      };
+      const itemId = await upload(null);
+      control.fails = fails;
+      await runToTheEnd(world);
+      if (fails > TRIES_MAX) {
+        assert.deepEqual(await statuses(world), [1003]);
+        await upload(await openState(world.services, (await findItem(storage, itemId))!));
+        await runToTheEnd(world);
+      }
+      const { content } = (await world.events()).findLast(({ type }) => type === 'item.refreshed')!;
+      const { status_code, full_refresh } = JSON.parse(content) as { status_code: number; full_refresh: boolean };
+      assert.deepEqual([status_code, full_refresh], [0, true]);
+      assert.ok((await storage.all(sql`select id from transactions`)).length > 0);
+    }
+  });
+
   test('wants another code, and does not tell the used one again, where a login is for one run only', async (t) => {
     const { storage, control } = stumbling(await open(t));
     const bank = codeBank({ consents: false });
@@ -277,6 +367,81 @@ eachEngine('a run that fails after its bank was asked', (open) => {
     await refreshItem(world.services, itemId, 'api', 0);
     await runToTheEnd(world);
     assert.deepEqual([bank.logins, (await scheduleOf(world, itemId)).loginsIn24h], [before, 5]);
+  });
+
+  for (const status of [402, 429, 1003, 1010, 1100] as const)
+    test(`asks nobody once more where the bank has answered ${status}, behind a code or by itself`, async (t) => {
+      const { storage, control } = stumbling(await open(t));
+      let fails = false;
+      const failed: Authentication = { kind: 'failed', status, info: null };
+      const bank = bankThat(({ attended, answer }) => (!fails ? null : attended && answer?.code == null ? SMS : failed));
+      const world = await createWorld(storage, [bank.connector]);
+      const itemId = await world.connect(DRIVEN_BANK, LOGIN);
+      fails = true;
+      await refreshItem(world.services, itemId, 'api', 0);
+      control.fails = 3 * TRIES_MAX;
+      await runToTheEnd(world);
+      assert.deepEqual([bank.logins, await statuses(world)], [3, [0, 0, status]]);
+      assert.equal((await scheduleOf(world, itemId)).loginsIn24h, 3);
+
+      const { refreshId } = (await refreshItem(world.services, itemId, 'connect', 0))!;
+      await world.run();
+      assert.ok(await answerRefresh(world.services, refreshId, itemId, '123456'));
+      control.fails = 3 * TRIES_MAX;
+      await runToTheEnd(world);
+      assert.deepEqual([bank.logins, await statuses(world)], [5, [0, 0, status, status]]);
+      assert.equal((await scheduleOf(world, itemId)).credentialsRefused, status === 402);
+    });
+
+  test('leaves in peace, with all its accounts, a bank that wishes for it where one of them had failed before', async (t) => {
+    const { storage, control } = stumbling(await open(t));
+    let mode: 'some' | 'busy' | 'well' = 'well';
+    const bank = bankThat(() => (mode === 'busy' ? { kind: 'failed', status: 1007, info: null, retryAfterMs: 6 * HOUR_MS } : null));
+    const { fetchAccount } = bank.connector;
+    const world = await createWorld(storage, [
+      {
+        ...bank.connector,
+        fetchAccount: async (request, signal) =>
+          mode === 'some' && request.account.name === 'second'
+            ? { kind: 'failed', status: 1003, info: null }
+            : fetchAccount(request, signal),
+      },
+    ]);
+    const itemId = await world.connect(DRIVEN_BANK, LOGIN);
+    mode = 'some';
+    await refreshItem(world.services, itemId, 'api', 0);
+    await world.run();
+    mode = 'busy';
+    const before = bank.logins;
+    await refreshItem(world.services, itemId, 'api', 0);
+    control.fails = TRIES_MAX;
+    await runToTheEnd(world);
+    assert.deepEqual([bank.logins, (await statuses(world)).at(-1)], [before + 1, 1007]);
+  });
+
+  test("keeps to the bank's daily cap where the server stops during the history of a first connection", async (t) => {
+    let stops: AbortController | null = null;
+    const bank = bankThat(() => null, { loginsPerDay: 3 });
+    const { fetchAccount } = bank.connector;
+    const world = await createWorld(await open(t), [
+      {
+        ...bank.connector,
+        fetchAccount: (request, signal) => {
+          stops?.abort(new Error('the server stops'));
+          return fetchAccount(request, signal);
+        },
+      },
+    ]);
+    await press(world);
+    await world.run();
+    world.clock.advance(5_000);
+    for (let restart = 0; restart < 4; restart += 1) {
+      stops = new AbortController();
+      await runPass(world.services, APPLICATION, stops.signal);
+    }
+    stops = null;
+    await runToTheEnd(world);
+    assert.equal(bank.logins, 3);
   });
 
   test("keeps to the bank's daily cap, whoever has asked for it first", async (t) => {

@@ -13,7 +13,7 @@ import { readState, readStateOrNothing, type ScheduleState, writeState } from '.
 
 export type Paced = {
   item: Pick<Item, 'id' | 'bankId' | 'schedule' | 'consentExpiresAt'>;
-  refresh: Pick<Refresh, 'cause' | 'phase' | 'failedRuns' | 'silentRuns' | 'challengeState'>;
+  refresh: Pick<Refresh, 'cause' | 'phase' | 'epoch' | 'failedRuns' | 'silentRuns' | 'challengeState'>;
   /** It failed by a fault of ours so often that the bank is not asked any more: it ends as a failure that time may mend. */
   givenUp: boolean;
   bank: Bank | null;
@@ -51,6 +51,8 @@ export type Pacing = {
   ): Promise<Asking>;
   /** The bank is asked to let somebody in. A challenge that goes on is the same login, counted when it was shown. */
   onLogin(): void;
+  /** It was asked in a run before this one, where that was counted. */
+  onHeard(): void;
   onFetch(account: Pick<ObservedAccount, 'identity' | 'type' | 'currency' | 'name'>): void;
   /**
    * The schedule of an item whose refresh goes on in another run, with what was spent of the bank, and what it has refused or
@@ -86,11 +88,12 @@ export function pace({ item, refresh, givenUp, bank, domain, applicationBands, c
   const state = refresh.silentRuns > 0 ? { ...before, ledger: spend(before.ledger, rules, asker, silent, beganAt) } : before;
   const goesOn = refresh.challengeState !== null;
   // Nobody has asked for it once more: it asks for itself, and keeps to what the item may spend and what the bank has said.
-  const again = refresh.failedRuns > 0 && !goesOn;
+  const hasRun = refresh.failedRuns > 0 || (asker === 'completion' && refresh.epoch > 1);
+  const again = hasRun && !goesOn;
   const place = { domain, bankId: item.bankId };
   const known = { itemId: item.id, state, rules, circuit, consentExpiresAt: item.consentExpiresAt };
   const spent = { logins: 0, accounts: [] as string[], scopes: SCOPES };
-  let heard: Pick<ScheduleState, 'refused' | 'patientUntil'> = state;
+  let heard: Pick<ScheduleState, 'refused' | 'patientUntil' | 'someFailed'> = state;
   let asked = false;
   let onlyFailed = false;
   let sparedUntil: number | null = null;
@@ -121,6 +124,9 @@ export function pace({ item, refresh, givenUp, bank, domain, applicationBands, c
       asked = true;
       spent.logins = goesOn ? 0 : 1;
     },
+    onHeard() {
+      asked = true;
+    },
     onFetch(account) {
       if (rules.callsPerDay !== null) spent.accounts.push(accountKey(account));
     },
@@ -128,7 +134,9 @@ export function pace({ item, refresh, givenUp, bank, domain, applicationBands, c
       const nothing = spent.logins + spent.accounts.length + refresh.silentRuns === 0 && heard === state;
       if (nothing) return null;
       const { refused, patientUntil } = heard;
-      return writeState({ ...state, refused, patientUntil, ledger: spend(state.ledger, rules, asker, spent, now) });
+      // A wish is of the whole item where the refresh failed as a whole; of which accounts it is else is not written yet.
+      const someFailed = heard.someFailed === null ? null : state.someFailed;
+      return writeState({ ...state, refused, patientUntil, someFailed, ledger: spend(state.ledger, rules, asker, spent, now) });
     },
     async end(ended, fingerprint, outcomes, now) {
       const { failedWhole, consentExpiresAt, ...rest } = ended;
