@@ -1,5 +1,4 @@
 /** What the figures of refreshes are measured on: a database with connected items, and the worker of a server. */
-
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

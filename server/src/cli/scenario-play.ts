@@ -1,5 +1,4 @@
 /** Plays a scenario through the whole refresh on a database of its own, and compares what happened with what its file expects. */
-
 import { randomUUID } from 'node:crypto';
 import { createApplication } from '../access/applications.ts';
 import { type Clock, DAY_MS } from '../base/clock.ts';

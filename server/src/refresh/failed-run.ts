@@ -51,9 +51,10 @@ export async function runAgain(
   });
 }
 
-/** The bank has let somebody in, or was told the user's code: neither the challenge nor its answer is good for another run. */
+/** The bank has let somebody in or refused to, or was told the user's code: neither the challenge nor its answer is good for another run. */
 function hasServed(run: Run | null): boolean {
-  return run !== null && (run.login !== null || (run.refresh.answer !== null && run.calls > 0));
+  if (run === null) return false;
+  return run.login !== null || run.heard !== null || (run.refresh.answer !== null && run.calls > 0);
 }
 
 function pauseMs(failedRuns: number): number {

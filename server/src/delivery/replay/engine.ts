@@ -192,7 +192,9 @@ export function createReplays(options: {
       const isClaimed = await claim();
       const one = active.ready.shift();
       if (!one) return;
-      if (!isClaimed) return readAgain(one);
+      // Asking took its time: the lane may have gone over meanwhile, or the replay been paused.
+      const { lane } = one.track;
+      if (!isClaimed || active.halted || lane.lost || lane.leavingSince !== null) return readAgain(one);
       // Where nothing else is left to try, a failure is the event's own attempt: it is due, or it would not have been read.
       const isLast = active.ready.length === 0 && [...active.tracks.values()].every(isSpent);
       channel.queue.probe({ ...jobOf(active, one, 'probe'), ...(isLast ? { lastResortDueAt: clock.now() } : {}) });
