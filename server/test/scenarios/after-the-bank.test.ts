@@ -20,7 +20,7 @@ import { sql } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { DRIVEN_BANK, drivenBank } from '../support/driven-bank.ts';
 import { eachEngine } from '../support/engines.ts';
-import { APPLICATION, createWorld, USER, type World } from '../support/world.ts';
+import { APPLICATION, createWorld, openRefresh, runToTheEnd, USER, type World } from '../support/world.ts';
 
 const LOGIN = { USER: 'somebody', PWD: 'any' };
 const SAMPLES = new URL('../../src/connectors/statements/fixtures/samples/', import.meta.url);
@@ -105,21 +105,6 @@ async function press(world: World, sessionId?: string) {
   const connected = await connectItem(world.services, { sessionId: sessionId ?? (await world.session()), ...request });
   assert.ok(typeof connected !== 'string');
   return connected;
-}
-
-const openRefresh = ({ services: { storage } }: World) =>
-  storage.first<{ id: string; failed_runs: number; silent_runs: number; run_at: number }>(
-    sql`select * from refreshes where finished_at is null`,
-  );
-
-/** Until nothing is open any more; an hour at most. */
-async function runToTheEnd(world: World): Promise<void> {
-  for (let minute = 0; minute < 60; minute += 1) {
-    await world.run();
-    if ((await openRefresh(world)) === undefined) return;
-    world.clock.advance(MINUTE_MS);
-  }
-  assert.fail('the refresh is still open');
 }
 
 const statuses = async (world: World) =>

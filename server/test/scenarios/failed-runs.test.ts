@@ -1,7 +1,7 @@
 /** Refreshes that fail by a fault of ours, again and again: the table that reasons of changes are written to is away. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DAY_MS, MINUTE_MS } from '../../src/base/clock.ts';
+import { DAY_MS } from '../../src/base/clock.ts';
 import type { Connector } from '../../src/connectors/connector.ts';
 import { refreshItem } from '../../src/refresh/connection.ts';
 import { RUNS_MAX } from '../../src/refresh/failed-run.ts';
@@ -10,7 +10,7 @@ import { runPass } from '../../src/refresh/worker.ts';
 import { type Sql, sql } from '../../src/storage/sql.ts';
 import { DRIVEN_BANK, drivenBank } from '../support/driven-bank.ts';
 import { eachEngine } from '../support/engines.ts';
-import { APPLICATION, createWorld, START, type World } from '../support/world.ts';
+import { APPLICATION, createWorld, openRefresh, runToTheEnd, START, type World } from '../support/world.ts';
 
 /** Days since 1970. */
 const TODAY = Math.floor(START / DAY_MS);
@@ -37,17 +37,6 @@ function countingBank(access: Connector['bank']['access'] = {}) {
 }
 
 const change = ({ services: { storage } }: World, statement: Sql) => storage.transaction((tx) => tx.run(statement));
-const openRefresh = ({ services: { storage } }: World) =>
-  storage.first<{ failed_runs: number }>(sql`select failed_runs from refreshes where finished_at is null`);
-/** Until nothing is open any more; an hour at most. */
-async function runToTheEnd(world: World): Promise<void> {
-  for (let minute = 0; minute < 60; minute += 1) {
-    await world.run();
-    if ((await openRefresh(world)) === undefined) return;
-    world.clock.advance(MINUTE_MS);
-  }
-  assert.fail('the refresh is still open');
-}
 const statusesSince = async (world: World, from: number) =>
   (await world.events()).slice(from).map(({ type, content }) => [type, (JSON.parse(content) as { status_code?: number }).status_code]);
 const scheduleOf = async ({ services, clock }: World, itemId: number) =>

@@ -1,5 +1,5 @@
 /** A whole refresh side on a fresh database: an application, a user, and everything a refresh needs, on a clock that the test drives. */
-import type { Clock } from '../../src/base/clock.ts';
+import { type Clock, MINUTE_MS } from '../../src/base/clock.ts';
 import type { Connector, Credentials } from '../../src/connectors/connector.ts';
 import { LANES, type LoggedEvent, readLane } from '../../src/events/log.ts';
 import { connectItem } from '../../src/refresh/connection.ts';
@@ -91,4 +91,17 @@ export async function createWorld(storage: Storage, connectors: readonly Connect
     },
   };
   return world;
+}
+
+export const openRefresh = ({ services: { storage } }: World) =>
+  storage.first<{ failed_runs: number; run_at: number }>(sql`select failed_runs, run_at from refreshes where finished_at is null`);
+
+/** Until no refresh is open any more; an hour at most. */
+export async function runToTheEnd(world: World): Promise<void> {
+  for (let minute = 0; minute < 60; minute += 1) {
+    await world.run();
+    if ((await openRefresh(world)) === undefined) return;
+    world.clock.advance(MINUTE_MS);
+  }
+  throw new Error('the refresh is still open');
 }
