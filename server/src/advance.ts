@@ -6,7 +6,8 @@ import { bringDeliveriesNearer, Restless } from './delivery/rest.ts';
 import { tellDeadOf } from './endpoints/dead.ts';
 import type { ClockMove, MovedClock } from './http/api/services.ts';
 import type { RefreshServices } from './refresh/services.ts';
-import { advanceClock, type Companion } from './refresh/test-clock.ts';
+import { advanceClock } from './refresh/test-clock/test-clock.ts';
+import type { Companion } from './refresh/test-clock/walk.ts';
 
 type Running = { services: RefreshServices; delivery: Pick<Delivery, 'rest' | 'tick'> };
 

@@ -8,7 +8,7 @@ import { REST_MAX_MS } from './delivery/rest.ts';
 import { raiseConfiguration } from './endpoints/endpoints.ts';
 import type { ClockMove, MovedClock } from './http/api/services.ts';
 import type { RefreshServices } from './refresh/services.ts';
-import type { ClockTarget } from './refresh/test-clock.ts';
+import type { ClockTarget } from './refresh/test-clock/test-clock.ts';
 import { sql } from './storage/sql.ts';
 
 /** A server that runs sees a wish within its heartbeat (1.2 s); a busy one gets some more. */

@@ -152,6 +152,11 @@ const ON_CONFLICT = `on conflict (id) do update set
     .join(', ')},
   updated_at = case when excluded.updated_at > accounts.updated_at then excluded.updated_at else accounts.updated_at end`;
 
+/** The account as {@link writeAccounts} leaves it; `before` is null where it is new. */
+export function writtenAccount(before: AccountRecord | null, account: AccountRecord): AccountRecord {
+  return { ...account, isPro: before?.isPro ?? account.isPro, breakerReleasedAt: before?.breakerReleasedAt ?? null };
+}
+
 /** `now`: the wire's `updated_at` of one that is live. */
 export type WrittenAccount = { owner: AccountOwner; account: AccountRecord; now: number };
 

@@ -4,7 +4,7 @@ import { isoTimestamp, parseDuration } from '../base/clock.ts';
 import type { WishOutcome } from '../clock-wishes.ts';
 import { type Config, OperatorError, serverLockFile } from '../config.ts';
 import type { MovedClock } from '../http/api/services.ts';
-import type { ClockTarget } from '../refresh/test-clock.ts';
+import type { ClockTarget } from '../refresh/test-clock/test-clock.ts';
 import type { Services } from '../services.ts';
 import type { Storage } from '../storage/storage.ts';
 import { describe, pickApplication, print, withServices } from './command.ts';
@@ -35,7 +35,7 @@ export function addClockCommands(program: Command): void {
     .option('--app <client-id>', APP_HELP)
     .option('--deliveries', DELIVERIES_HELP)
     .action(async (moment: string, options: MoveOptions) => {
-      const { readMoment } = await import('../refresh/test-clock.ts');
+      const { readMoment } = await import('../refresh/test-clock/test-clock.ts');
       const to = readMoment(moment);
       if (to === null) throw new OperatorError(`"${moment}" is no moment: write e.g. 2030-12-24T08:00:00Z, with its time zone.`, 2);
       return withServices((services, config) => move(services, config, { to }, options));
@@ -43,7 +43,7 @@ export function addClockCommands(program: Command): void {
 }
 
 async function show({ storage, clock }: Services, options: Options): Promise<void> {
-  const { readClock } = await import('../refresh/test-clock.ts');
+  const { readClock } = await import('../refresh/test-clock/test-clock.ts');
   const readings = [];
   for (const application of await pickSandboxes(storage, options.app)) {
     const reading = await readClock({ storage, clock }, application.id);
@@ -63,7 +63,7 @@ async function show({ storage, clock }: Services, options: Options): Promise<voi
 async function move(services: Services, config: Config, target: ClockTarget, options: MoveOptions): Promise<void> {
   if (options.deliveries && (await hasNoServer(config))) throw new OperatorError(`${await sentenceOf('no server')}.`, 2);
   const applications = await pickSandboxes(services.storage, options.app);
-  const { advanceClock } = await import('../refresh/test-clock.ts');
+  const { advanceClock } = await import('../refresh/test-clock/test-clock.ts');
   const signal = new AbortController().signal;
   const moved: (Moved & { application: Application })[] = [];
   for (const application of applications) {
@@ -99,7 +99,7 @@ async function sentenceOf(refusal: Refused): Promise<string> {
     case 'restless':
       return (await import('../delivery/rest.ts')).RESTLESS;
     default:
-      return (await import('../refresh/test-clock.ts')).refusalSentence(refusal);
+      return (await import('../refresh/test-clock/test-clock.ts')).refusalSentence(refusal);
   }
 }
 

@@ -7,7 +7,7 @@ import { EVENT_TYPES } from '../events/catalogue.ts';
 import { parseEventId, readEvents } from '../events/log.ts';
 import { eventSentence } from '../http/admin/views/sentences.ts';
 import { findRefresh } from '../items/refreshes.ts';
-import { advanceClock, refusalSentence } from '../refresh/test-clock.ts';
+import { advanceClock, refusalSentence } from '../refresh/test-clock/test-clock.ts';
 import { type RunningServer, startServer } from '../server.ts';
 import type { Services } from '../services.ts';
 import { sql } from '../storage/sql.ts';

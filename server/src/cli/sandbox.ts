@@ -11,7 +11,7 @@ import { EVENT_TYPES } from '../events/catalogue.ts';
 import { createDashboard } from '../http/admin/development.ts';
 import { createFaultyReceiver, type Faults, NO_FAULTS } from '../http/admin/faults.ts';
 import { createInbox, deliveredBefore } from '../http/admin/inbox.ts';
-import { advanceClock, refusalSentence } from '../refresh/test-clock.ts';
+import { advanceClock, refusalSentence } from '../refresh/test-clock/test-clock.ts';
 import type { Extension, RunningServer } from '../server.ts';
 import type { Services } from '../services.ts';
 import { sql } from '../storage/sql.ts';

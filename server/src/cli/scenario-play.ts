@@ -10,7 +10,7 @@ import { createLanes, laneOf, readLane } from '../events/log.ts';
 import { connectItem, refreshItem } from '../refresh/connection.ts';
 import { createBankOutcomes } from '../refresh/schedule/circuits.ts';
 import type { RefreshServices } from '../refresh/services.ts';
-import { advanceClock, refusalSentence } from '../refresh/test-clock.ts';
+import { advanceClock, refusalSentence } from '../refresh/test-clock/test-clock.ts';
 import { createCounters } from '../storage/counters.ts';
 import { migrate } from '../storage/migrate.ts';
 import { sql } from '../storage/sql.ts';

@@ -210,6 +210,11 @@ export type Bank = {
  */
 export interface Connector {
   readonly bank: Bank;
+  /**
+   * Its answers follow from the requests alone, and nobody counts them: a test clock may ask it for moments to come, and ask
+   * again. Absent for whatever stands for a real login.
+   */
+  readonly predictable?: boolean;
   authenticate(request: AuthenticationRequest, signal: AbortSignal): Promise<Authentication>;
   /** A first list without any account is not believed (1003): a login that is known to have none is a failure with 1005. */
   listAccounts(request: { itemId: number; session: Json; now: number }, signal: AbortSignal): Promise<AccountList | Failure>;

@@ -39,6 +39,24 @@ export async function takeTimestampsOf(tx: Writer, takes: readonly TakenTimestam
   });
 }
 
+/** The `count` timestamps that {@link takeTimestampsOf} would give a user whose last one was `lastEventAt`. */
+export function timestampsAfter(lastEventAt: number, now: number, count: number): number[] {
+  const first = Math.max(lastEventAt + 1, now);
+  return Array.from({ length: count }, (_, index) => first + index);
+}
+
+export type UsedTimestamps = { userUuid: string; wasLastAt: number; lastAt: number };
+const usedTable = sqlTable({ user_uuid: 'text', was_last_at: 'bigint', last_at: 'bigint' });
+
+/** Takes timestamps that were worked out before; answers of how many users nobody else has taken any meanwhile. Locks the users. */
+export async function useTimestamps(tx: Writer, users: readonly UsedTimestamps[]): Promise<number> {
+  const used = usedTable(
+    users.map(({ userUuid, wasLastAt, lastAt }) => ({ user_uuid: userUuid, was_last_at: wasLastAt, last_at: lastAt })),
+  );
+  return tx.run(sql`
+    update users set last_event_at = last_at from ${used} as used where users.uuid = user_uuid and last_event_at = was_last_at`);
+}
+
 /** Takes `count` timestamps of one user, as {@link takeTimestampsOf}. */
 export async function takeTimestamps(tx: Writer, userUuid: string, now: number, count: number): Promise<number[]> {
   const [timestamps] = await takeTimestampsOf(tx, [{ userUuid, now, count }]);

@@ -147,7 +147,8 @@ export type RefreshedItem = {
   schedule: string;
   consentExpiresAt: number | null;
   refreshedAt: number;
-  countsAsRefresh: boolean;
+  /** How many it counts as: none for the second half of a first connection. */
+  refreshes: number;
   /** The `updated_at` of its live accounts; null where they were not refreshed. */
   accountsUpdatedAt: number | null;
 };
@@ -180,7 +181,7 @@ export async function updateRefreshedItems(tx: Writer, items: readonly Refreshed
       full_wanted: item.fullRefreshWanted ? 1 : 0,
       keeps_wish: item.keepsFullWish ? 1 : 0,
       new_state: item.connectorState,
-      counted: item.countsAsRefresh ? 1 : 0,
+      counted: item.refreshes,
       refreshed_at: item.refreshedAt,
       new_schedule: item.schedule,
       consent_until: item.consentExpiresAt,
@@ -199,6 +200,22 @@ export async function updateRefreshedItems(tx: Writer, items: readonly Refreshed
       due_at = next_due_at - (select clock_offset_ms from applications where applications.id = items.application_id),
       accounts_updated_at = coalesce(accounts_at, accounts_updated_at)
     from ${refreshed} as refreshed where id = item_id`);
+}
+
+/** The item as {@link updateRefreshedItems} leaves it. */
+export function refreshedItem(item: Item, refreshed: RefreshedItem): Item {
+  return {
+    ...item,
+    status: refreshed.status,
+    statusCodeInfo: refreshed.statusCodeInfo,
+    connectedOnce: item.connectedOnce || refreshed.connected,
+    historyComplete: item.historyComplete || refreshed.historyComplete,
+    fullRefreshWanted: (refreshed.keepsFullWish && item.fullRefreshWanted) || refreshed.fullRefreshWanted,
+    connectorState: refreshed.connectorState,
+    refreshCount: item.refreshCount + refreshed.refreshes,
+    schedule: refreshed.schedule,
+    consentExpiresAt: refreshed.consentExpiresAt,
+  };
 }
 
 /** The user has been at the bank again, or somebody asks for it: the next refresh, or the one after a visit, looks at the whole history. */

@@ -350,6 +350,59 @@ export async function finishRefreshes(tx: Writer, finished: readonly FinishedRef
   return new Set(rows.map(({ id }) => id));
 }
 
+const WORKED_OUT_COLUMNS = [
+  'id',
+  'item_id',
+  'application_id',
+  'user_uuid',
+  'cause',
+  'state',
+  'phase',
+  'refreshed_accounts_count',
+  'total_accounts_count',
+  'status',
+  'status_code_info',
+  'full_refresh',
+  'record',
+  'traceparent',
+  'epoch',
+  'running',
+  'started_at',
+  'run_at',
+  'finished_at',
+] as const;
+
+/** A refresh that was never open: it was worked out, and is written with its end. */
+export type WorkedOutRefresh = { refresh: Refresh; finished: FinishedRefresh };
+
+export async function insertFinished(tx: Writer, workedOut: readonly WorkedOutRefresh[]): Promise<void> {
+  await tx.insertMany(
+    'refreshes',
+    WORKED_OUT_COLUMNS,
+    workedOut.map(({ refresh, finished }) => [
+      refresh.id,
+      refresh.itemId,
+      refresh.applicationId,
+      refresh.userUuid,
+      refresh.cause,
+      finished.state,
+      refresh.phase,
+      finished.refreshed,
+      finished.total,
+      finished.status,
+      finished.statusCodeInfo,
+      finished.fullRefresh ? 1 : 0,
+      finished.record,
+      finished.traceparent,
+      finished.epoch,
+      1,
+      refresh.startedAt,
+      finished.finishedAt,
+      finished.finishedAt,
+    ]),
+  );
+}
+
 /** Whether a run may still write: false where another worker has the refresh, or where it was erased with its item. */
 export async function isClaimed(reader: Reader, refresh: Pick<Refresh, 'id' | 'epoch'>): Promise<boolean> {
   const row = await reader.first(

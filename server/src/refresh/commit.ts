@@ -6,9 +6,8 @@ import { defaultInfo } from '../connectors/statuses.ts';
 import type { EventDraft } from '../events/catalogue.ts';
 import { forgetCredentials } from '../items/items.ts';
 import { type FinishedRefresh, type RefreshPhase, requestRefresh } from '../items/refreshes.ts';
-import { rowsToCompare } from '../transactions/transactions.ts';
 import type { BankAnswer, FetchedAccount, LoginOutcome } from './bank.ts';
-import { completesConnection, isAttended, type Run } from './context.ts';
+import { completesConnection, isAttended, type RowsToCompare, type Run } from './context.ts';
 import type { AccountOutcome } from './detection/accounts.ts';
 import { DAYS_BEFORE_WINDOW } from './detection/window.ts';
 import type { Ending } from './endings.ts';
@@ -50,7 +49,7 @@ type Outcome = {
 
 export async function commitAnswer(services: RefreshServices, run: Run, answer: Answered): Promise<void> {
   const decisions = identifyAccounts(run.accounts, answer, run.now);
-  const comparisons = await compare(services, run, answer, decisions);
+  const comparisons = await compare(run, answer, decisions);
   const accountIds = await services.counters.reserve('accounts', decisions.created.length);
   const { item, now, refresh, pendingTransition, accounts: stored } = run;
   const plan = planRefresh(
@@ -150,15 +149,15 @@ function notesOf(plan: Plan): AccountNote[] {
 }
 
 type Comparisons = {
-  rows: Awaited<ReturnType<typeof rowsToCompare>>;
+  rows: Awaited<ReturnType<RowsToCompare>>;
   since: Map<number, CalendarDate | null>;
   settled: Map<number, Settled>;
 };
 
 /** Reads the stored rows that the answer can be about, but for accounts whose answer is the same as one that found nothing. */
-async function compare({ storage }: RefreshServices, run: Run, answer: Answered, decisions: AccountOutcome): Promise<Comparisons> {
+async function compare(run: Run, answer: Answered, decisions: AccountOutcome): Promise<Comparisons> {
   const { since, settled, read } = comparedRows({ ...run, phase: run.refresh.phase, ofFiles: isOfFiles(run) }, answer, decisions);
-  return { rows: await rowsToCompare(storage, read, run.now - TOMBSTONES_MS), since, settled };
+  return { rows: await run.rowsToCompare(read, run.now - TOMBSTONES_MS), since, settled };
 }
 
 type Compared = { accounts: readonly AccountRecord[]; phase: RefreshPhase; ofFiles: boolean; now: number };
@@ -296,7 +295,7 @@ async function endingOf(services: RefreshServices, run: Run, outcome: Outcome): 
       schedule,
       consentExpiresAt,
       refreshedAt: now,
-      countsAsRefresh: !completesConnection(refresh),
+      refreshes: completesConnection(refresh) ? 0 : 1,
     },
     rowsAt: outcome.rowsAt,
     alone,

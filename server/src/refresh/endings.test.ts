@@ -54,7 +54,7 @@ function ending(refresh: Refresh, ...alone: Ending['alone']): Ending {
         keepsFullWish: true,
       },
       ...{ connectorState: null, dueAt: START + itemId, schedule: '{}', consentExpiresAt: null, refreshedAt: START + 1 },
-      countsAsRefresh: true,
+      refreshes: 1,
     },
     rowsAt: () => ({ accounts: [], transactions: [], changes: [] }),
     onlySome: false,

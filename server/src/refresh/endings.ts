@@ -40,6 +40,11 @@ export function createEndings(storage: Pick<Storage, 'transaction'>): Endings {
   });
 }
 
+/** What its live accounts are as new as: null leaves them as new as they were. */
+export function accountsUpdatedAt({ rowsAt, onlySome }: Pick<Ending, 'rowsAt' | 'onlySome'>, timestamps: readonly number[]): number | null {
+  return rowsAt === null || onlySome ? null : timestamps.at(-1)!;
+}
+
 /** Records, users, rows, items, and the events last: the order in which all transactions take these locks. Answers whose claims stood. */
 async function writeGroup(tx: Writer, group: readonly Ending[]): Promise<ReadonlySet<string>> {
   const [standing, taken] = await Promise.all([
@@ -65,7 +70,7 @@ async function writeGroup(tx: Writer, group: readonly Ending[]): Promise<Readonl
       tx,
       stood.map(({ item, rowsAt, onlySome, timestamps }) => ({
         ...item,
-        accountsUpdatedAt: rowsAt === null || onlySome ? null : timestamps.at(-1)!,
+        accountsUpdatedAt: accountsUpdatedAt({ rowsAt, onlySome }, timestamps),
       })),
     ),
   ]);

@@ -10,7 +10,6 @@ import { askBank, type BankAnswer, CRASHED } from './bank.ts';
 import type { Beginning } from './beginning.ts';
 import { commitAnswer, commitFailure } from './commit.ts';
 import { completesConnection, isAttended, type Run, type RunTogether } from './context.ts';
-import type { Endings } from './endings.ts';
 import { isGivenUp, runAgain } from './failed-run.ts';
 import { insist } from './insist.ts';
 import { circuitDomain } from './schedule/circuits.ts';
@@ -25,12 +24,13 @@ const SCA_MISSING: Failure = { kind: 'failed', status: 1010, info: 'OTP_REQUIRED
 const PROGRESS_EVERY_MS = 300;
 
 /** Throws only where not even the failure of a run could be written down, while the claim stands. */
-export async function runRefresh(services: RefreshServices, refresh: Refresh, { beginning, endings, signal }: RunTogether): Promise<void> {
+export async function runRefresh(services: RefreshServices, refresh: Refresh, together: RunTogether): Promise<void> {
+  const { signal } = together;
   let run: Run | null = null;
   try {
-    const begun = await beginning();
+    const begun = await together.beginning();
     if (!begun) return;
-    run = begin(services, refresh, begun, endings);
+    run = begin(services, refresh, begun, together);
     const brought = await ask(services, run, signal);
     await end(services, run, brought, signal);
   } catch (error) {
@@ -49,7 +49,12 @@ export async function runRefresh(services: RefreshServices, refresh: Refresh, { 
   }
 }
 
-function begin(services: RefreshServices, refresh: Refresh, beginning: Beginning, endings: Endings): Run {
+function begin(
+  services: RefreshServices,
+  refresh: Refresh,
+  beginning: Beginning,
+  { endings, rowsToCompare }: Pick<RunTogether, 'endings' | 'rowsToCompare'>,
+): Run {
   const { item } = beginning;
   const now = services.clock.now() + beginning.clockOffsetMs;
   const connector = services.connector(item.bankId);
@@ -68,6 +73,7 @@ function begin(services: RefreshServices, refresh: Refresh, beginning: Beginning
     ...beginning,
     refresh,
     endings,
+    rowsToCompare,
     connector,
     pacing,
     now,

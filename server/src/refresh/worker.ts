@@ -6,8 +6,9 @@ import { MINUTE_MS, SECOND_MS } from '../base/clock.ts';
 import { startLoop } from '../base/loop.ts';
 import { claimRefreshes, freeClaims, freeOrphans, nextWorkAt, ORPHANED_AT, type Refresh } from '../items/refreshes.ts';
 import type { Writer } from '../storage/storage.ts';
+import { rowsToCompare } from '../transactions/transactions.ts';
 import { type Beginning, readBeginnings } from './beginning.ts';
-import type { RunTogether } from './context.ts';
+import type { RowsToCompare, RunTogether } from './context.ts';
 import { createEndings, type Endings } from './endings.ts';
 import { runRefresh } from './run.ts';
 import { requestDue, requestDueWithin } from './schedule/due.ts';
@@ -137,9 +138,14 @@ export function startRefreshWorker(services: RefreshServices): RefreshWorker {
 function runTogether(services: RefreshServices, claimed: readonly Refresh[], endings: Endings, signal: AbortSignal): Promise<void>[] {
   if (claimed.length === 0) return [];
   const beginnings = readTogether(services, claimed);
+  const shared = { rowsToCompare: rowsIn(services), endings, signal };
   return claimed.map((refresh) =>
-    runClaimed(services, refresh, { beginning: async () => (await beginnings).get(refresh.itemId) ?? null, endings, signal }),
+    runClaimed(services, refresh, { beginning: async () => (await beginnings).get(refresh.itemId) ?? null, ...shared }),
   );
+}
+
+function rowsIn({ storage }: RefreshServices): RowsToCompare {
+  return (accounts, deletedAfter) => rowsToCompare(storage, accounts, deletedAfter);
 }
 
 async function readTogether({ storage, vault }: RefreshServices, claimed: readonly Refresh[]): Promise<ReadonlyMap<number, Beginning>> {

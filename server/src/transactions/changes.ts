@@ -61,15 +61,15 @@ export type WrittenChange = { refreshId: string; change: ChangeRecord };
 
 /** One statement. Changes of a refresh are in the order in which they are to be told, account by account. */
 export async function writeChanges(tx: Writer, changes: readonly WrittenChange[]): Promise<void> {
-  let account = -1;
+  let place = '';
   let n = 0;
   await tx.insertMany(
     'changes',
     COLUMNS,
     changes.map(({ refreshId, change: { accountId, transactionId, kind, stage, evidence, before, after } }) => {
-      // An account is of one item, and an item has one refresh at a time.
-      n = accountId === account ? n + 1 : 1;
-      account = accountId;
+      const here = `${refreshId} ${accountId}`;
+      n = here === place ? n + 1 : 1;
+      place = here;
       const text = (row: ShownRow | null) => row && JSON.stringify(row);
       return [refreshId, accountId, n, transactionId, kind, stage, JSON.stringify(evidence), text(before), text(after)];
     }),

@@ -65,13 +65,22 @@ const COMPARED = sql`
   end_to_end_id, provider_id, nullif(aliases, '[]') as aliases, balance_after_minor, balance_after_exponent,
   nullif(missing, 0) as missing, missing_at, deleted_at`;
 
+/** Since a date, or of all time with null. */
+export type ComparedAccount = { id: number; since: string | null };
+
+/** Whether a row is among those that {@link rowsToCompare} answers for its account. */
+export function isCompared(record: TransactionRecord, since: string | null, deletedAfter: number): boolean {
+  if (record.deletedAt !== null && record.deletedAt <= deletedAfter) return false;
+  return record.status !== 'booked' || record.missing > 0 || record.date >= (since ?? '');
+}
+
 /**
  * What change detection compares: per account the live rows dated from `since` on (all of them with null), those deleted after
  * `deletedAfter`, and every row that is pending or under suspicion, wherever it stands. One query for a whole item.
  */
 export async function rowsToCompare(
   reader: TupleReader,
-  accounts: readonly { id: number; since: string | null }[],
+  accounts: readonly ComparedAccount[],
   deletedAfter: number,
 ): Promise<Map<number, TransactionRecord[]>> {
   const byAccount = new Map<number, TransactionRecord[]>(accounts.map(({ id }) => [id, []]));
@@ -86,13 +95,12 @@ export async function rowsToCompare(
       where account_id in ${ids} and deleted_at is null and (status <> 'booked' or missing > 0) and date < ${since}
     union all select ${COMPARED} from transactions
       where account_id in ${ids} and deleted_at > ${deletedAfter} and (status <> 'booked' or missing > 0) and date < ${since}`);
-  const sinceOf = new Map(accounts.map((account) => [account.id, account.since ?? '']));
+  const sinceOf = new Map(accounts.map((account) => [account.id, account.since]));
   for (const row of rows) {
     // What an account is compared with is for its own answer to say, not for those of its neighbours.
     const record = fromRow(row);
     const accountId = row[1];
-    if (record.status === 'booked' && record.missing === 0 && record.date < sinceOf.get(accountId)!) continue;
-    byAccount.get(accountId)!.push(record);
+    if (isCompared(record, sinceOf.get(accountId)!, deletedAfter)) byAccount.get(accountId)!.push(record);
   }
   // Here, because a database that sorts carries all their columns along.
   for (const records of byAccount.values()) records.sort((a, b) => a.id - b.id);

@@ -6,7 +6,7 @@ import { DAY_MS, HOUR_MS } from '../base/clock.ts';
 import { demoBank } from '../connectors/sandbox/demo-bank.ts';
 import { findReplayByKey } from '../delivery/replay/replays.ts';
 import { LANES } from '../events/log.ts';
-import { advanceClock } from '../refresh/test-clock.ts';
+import { advanceClock } from '../refresh/test-clock/test-clock.ts';
 import { sql } from '../storage/sql.ts';
 import type { Storage } from '../storage/storage.ts';
 import { forgetHours, forgetRefreshes, forgetReplays } from './history.ts';

@@ -6,7 +6,7 @@ import type { Connector, Failure, FetchRequest } from '../../src/connectors/conn
 import { connectItem, refreshItem } from '../../src/refresh/connection.ts';
 import { accountKey, SCOPES } from '../../src/refresh/schedule/ledger.ts';
 import { readState, writeState } from '../../src/refresh/schedule/state.ts';
-import { advanceClock } from '../../src/refresh/test-clock.ts';
+import { advanceClock } from '../../src/refresh/test-clock/test-clock.ts';
 import { sql } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { DRIVEN_BANK, drivenBank } from '../support/driven-bank.ts';

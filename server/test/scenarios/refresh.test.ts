@@ -11,9 +11,10 @@ import { answerRefresh, connectItem, refreshItem } from '../../src/refresh/conne
 import type { RunTogether } from '../../src/refresh/context.ts';
 import { createEndings } from '../../src/refresh/endings.ts';
 import { runRefresh } from '../../src/refresh/run.ts';
-import { advanceClock } from '../../src/refresh/test-clock.ts';
+import { advanceClock } from '../../src/refresh/test-clock/test-clock.ts';
 import { sql } from '../../src/storage/sql.ts';
 import type { Storage } from '../../src/storage/storage.ts';
+import { rowsToCompare } from '../../src/transactions/transactions.ts';
 import { eraseItem } from '../../src/upkeep/erasure.ts';
 import { DRIVEN_BANK, drivenBank } from '../support/driven-bank.ts';
 import { eachEngine } from '../support/engines.ts';
@@ -310,6 +311,7 @@ eachEngine('refresh', (open) => {
     const before = (await events()).length;
     const together: RunTogether = {
       beginning: () => readBeginning(services.storage, itemId),
+      rowsToCompare: (accounts, deletedAfter) => rowsToCompare(services.storage, accounts, deletedAfter),
       endings: createEndings(services.storage),
       signal: new AbortController().signal,
     };

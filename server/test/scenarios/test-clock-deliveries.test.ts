@@ -13,7 +13,7 @@ import { POLICY, type Received, type Receiver, startReceiver } from '../../src/d
 import { createEndpoint } from '../../src/endpoints/endpoints.ts';
 import { appendEvents, takeTimestamps } from '../../src/events/append.ts';
 import { EVENT_TYPES } from '../../src/events/catalogue.ts';
-import { readClock } from '../../src/refresh/test-clock.ts';
+import { readClock } from '../../src/refresh/test-clock/test-clock.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { silentLog } from '../../src/telemetry/log.ts';
 import { eachEngine } from '../support/engines.ts';

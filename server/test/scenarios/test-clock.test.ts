@@ -5,7 +5,7 @@ import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/base/clock.ts';
 import { DEFAULT_ACCESS, DEFAULT_BANDS } from '../../src/connectors/access.ts';
 import { demoBank } from '../../src/connectors/sandbox/demo-bank.ts';
 import { nextSlot } from '../../src/refresh/schedule/slots.ts';
-import { ADVANCE_MAX_MS, advanceClock, readClock } from '../../src/refresh/test-clock.ts';
+import { ADVANCE_MAX_MS, advanceClock, readClock } from '../../src/refresh/test-clock/test-clock.ts';
 import { startRefreshWorker } from '../../src/refresh/worker.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { eachEngine } from '../support/engines.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { Authentication, Connector, Failure, ObservedAccount } from '../../src/connectors/connector.ts';
 import { demoBankEntry } from '../../src/connectors/sandbox/demo-bank.ts';
 import { refreshItem } from '../../src/refresh/connection.ts';
-import { advanceClock } from '../../src/refresh/test-clock.ts';
+import { advanceClock } from '../../src/refresh/test-clock/test-clock.ts';
 import { sql } from '../../src/storage/sql.ts';
 import { APPLICATION, type World } from './world.ts';
 

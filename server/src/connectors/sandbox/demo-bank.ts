@@ -58,6 +58,7 @@ export function demoBank(options: { latencyMs?: number; scenarios?: Scenarios } 
   };
   return {
     bank: demoBankEntry,
+    predictable: true,
     async authenticate(request, signal) {
       await answer(signal);
       const seed = nameFor(32, 'demo bank', request.itemId);

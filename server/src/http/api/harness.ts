@@ -7,7 +7,7 @@ import { randomId } from '../../base/random.ts';
 import { appendEvents } from '../../events/append.ts';
 import { type Arrivals, createArrivals, type Later } from '../../events/arrivals.ts';
 import { createBankOutcomes } from '../../refresh/schedule/circuits.ts';
-import { advanceClock } from '../../refresh/test-clock.ts';
+import { advanceClock } from '../../refresh/test-clock/test-clock.ts';
 import { createCounters } from '../../storage/counters.ts';
 import { sql } from '../../storage/sql.ts';
 import type { Storage, Writer } from '../../storage/storage.ts';

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { isoTimestamp, parseDuration } from '../../base/clock.ts';
 import { Refusal } from '../../base/errors.ts';
 import { RESTLESS } from '../../delivery/rest.ts';
-import { type ClockTarget, readClock, readMoment, refusalSentence } from '../../refresh/test-clock.ts';
+import { type ClockTarget, readClock, readMoment, refusalSentence } from '../../refresh/test-clock/test-clock.ts';
 import { readBody } from '../edge/requests.ts';
 import { json } from '../edge/responses.ts';
 import type { Call, Route } from './calls.ts';

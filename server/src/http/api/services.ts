@@ -6,7 +6,7 @@ import type { DeliveryCounts } from '../../delivery/attempts/count.ts';
 import type { AddressPolicy } from '../../endpoints/addresses.ts';
 import type { Resolve } from '../../endpoints/lookups.ts';
 import type { Arrivals } from '../../events/arrivals.ts';
-import type { AdvanceOutcome, ClockTarget } from '../../refresh/test-clock.ts';
+import type { AdvanceOutcome, ClockTarget } from '../../refresh/test-clock/test-clock.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { Vault } from '../../vault/vault.ts';
 

@@ -77,14 +77,19 @@ type Sorted = { becoming: Decided<Become>[]; others: Decided<Exclude<AtDue, Beco
 function decideAll(services: DueServices, due: readonly DueItem[], realNow: number): Sorted {
   const sorted: Sorted = { becoming: [], others: [] };
   for (const one of due) {
-    const decision = decide(services, one, realNow);
+    const decision = decideDue(services, one, realNow);
     if (decision.kind === 'become') sorted.becoming.push({ one, decision });
     else sorted.others.push({ one, decision });
   }
   return sorted;
 }
 
-function decide(services: DueServices, { item, bands, circuit, clockOffsetMs }: DueItem, realNow: number): AtDue {
+/** What is decided of an item whose moment has come. */
+export function decideDue(
+  services: Pick<DueServices, 'connector'>,
+  { item, bands, circuit, clockOffsetMs }: Omit<DueItem, 'dueAt' | 'domain'>,
+  realNow: number,
+): AtDue {
   const bank = services.connector(item.bankId)?.bank ?? null;
   const rules = rulesFor(bank, readBands(bands));
   const { consentExpiresAt } = item;
