@@ -42,7 +42,7 @@ for (const engine of engines) {
     if (result.faults.length > 0) failed += 1;
     const refreshed = await playRefreshStory(engine, size.refreshKills, seeded(seed));
     console.log(
-      `${engine}: ${size.refreshKills} kills during refreshes: ${refreshed.events} events, each told; ${refreshed.rows} rows, as counted; ${refreshed.repeats} repeats`,
+      `${engine}: ${size.refreshKills} kills during refreshes: ${refreshed.events} events, each told; ${refreshed.rows} rows, as counted; ${refreshed.ahead} refreshes of a clock that went ahead; ${refreshed.repeats} repeats`,
     );
   } catch (error) {
     console.log(`${engine}: the story broke off: ${error instanceof Error ? error.message : error}`);

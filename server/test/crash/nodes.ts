@@ -6,8 +6,8 @@ const NODE = new URL('./node.ts', import.meta.url).pathname;
 
 export type Node = {
   readonly process: ChildProcess;
-  /** Resolves with its first line, or when it has ended. */
-  ready: Promise<void>;
+  /** Resolves with its address once it is ready, or with null when it has ended. */
+  ready: Promise<string | null>;
   kill(): Promise<void>;
   freeze(): void;
   thaw(): void;
@@ -22,9 +22,10 @@ export function startNode(environment: Record<string, string>, bankLatencyMs = 0
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
+  const line = once(child.stdout!, 'data') as Promise<[Buffer]>;
   return {
     process: child,
-    ready: Promise.race([once(child.stdout!, 'data'), ended]).then(() => {}),
+    ready: Promise.race([line.then(([said]) => said.toString().trim().split(' ').at(-1)!), ended.then(() => null)]),
     async kill() {
       child.kill('SIGKILL');
       const [, signal] = await ended;

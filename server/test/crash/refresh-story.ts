@@ -1,6 +1,6 @@
 /**
- * The other story: kill -9 at random moments of banks being connected and refreshed and told of. Started again, no event
- * is lost, none is made twice, and the counts are the rows.
+ * The other story: kill -9 at random moments of banks being connected and refreshed and told of, or of a test clock that goes
+ * forward over weeks. Started again, no event is lost, none is made twice, and the counts are the rows.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -22,6 +22,8 @@ import type { Engine } from '../support/engines.ts';
 import { freshDatabase, startPostgres } from '../support/postgres.ts';
 import { type Node, startNode } from './nodes.ts';
 
+/** Each so many a kill comes in the midst of an advance. */
+const WALKS_APART = 3;
 /** After the server is ready: from before its first step until its refreshes and deliveries are mostly done. Each fifth kill comes while it starts. */
 const LATEST_KILL_MS = 700;
 /** A machine under load; the wait ends as soon as everything is settled. */
@@ -30,7 +32,8 @@ const DEMO_BANK = 574;
 const BANK_LATENCY_MS = 4;
 const HALF_DAY_MS = 12.6 * 3_600_000;
 
-export type RefreshStoryResult = { events: number; repeats: number; rows: number };
+/** `ahead`: refreshes that advances had written before they were killed. */
+export type RefreshStoryResult = { events: number; repeats: number; rows: number; ahead: number };
 
 /** Throws what is wrong. */
 export async function playRefreshStory(engine: Engine, kills: number, random: () => number): Promise<RefreshStoryResult> {
@@ -42,22 +45,28 @@ export async function playRefreshStory(engine: Engine, kills: number, random: ()
   try {
     const environment = environmentOf(folder, postgres ? await freshDatabase(postgres.url) : null);
     services = await openBeside(environment);
-    const { applicationId, userUuid } = await seed(services, receiver);
+    const { applicationId, userUuid, clientId, clientSecret } = await seed(services, receiver);
     const items: number[] = [];
 
     for (let kill = 0; kill < kills; kill += 1) {
       const doomed = startNode(environment, BANK_LATENCY_MS);
       server = doomed;
-      if (kill % 5 !== 4) await doomed.ready;
+      const walks = kill % WALKS_APART === WALKS_APART - 1;
+      const url = walks || kill % 5 !== 4 ? await doomed.ready : null;
+      if (walks) await beginAdvance(services, applicationId, () => advance(url!, { clientId, clientSecret }));
       const killed = new Promise<void>((resolve, reject) => {
         setTimeout(() => doomed.kill().then(resolve, reject), random() * LATEST_KILL_MS);
       });
-      items.push(await pressAddYourAccount(services, applicationId, userUuid));
-      await passHalfADay(services, applicationId);
+      if (!walks) {
+        items.push(await pressAddYourAccount(services, applicationId, userUuid));
+        await passHalfADay(services, applicationId);
+      }
       await killed;
+      await passTheMoversMinute(services);
     }
 
     server = startNode(environment, BANK_LATENCY_MS);
+    await server.ready;
     await quiet(services);
     assert.equal(await server.stop(), 0);
 
@@ -80,7 +89,7 @@ export async function playRefreshStory(engine: Engine, kills: number, random: ()
     await refreshesSaidOnce(services, events);
     const rows = await countsAreRows(services, events);
     const repeats = [...receiver.received.values()].reduce((sum, times) => sum + times - 1, 0);
-    return { events: events.length, repeats, rows };
+    return { events: events.length, repeats, rows, ahead: await countAhead(services) };
   } finally {
     server?.process.kill('SIGKILL');
     receiver.stop();
@@ -135,9 +144,11 @@ async function startReceiver(): Promise<Receiver> {
   return receiver;
 }
 
-async function seed({ storage, vault, policy, clock }: Services, receiver: Receiver): Promise<{ applicationId: string; userUuid: string }> {
+type Seeded = { applicationId: string; userUuid: string; clientId: string; clientSecret: string };
+
+async function seed({ storage, vault, policy, clock }: Services, receiver: Receiver): Promise<Seeded> {
   const now = clock.now();
-  const { id } = await storage.transaction((tx) =>
+  const { id, clientId, clientSecret } = await storage.transaction((tx) =>
     createApplication(tx, { name: 'crash', environment: 'sandbox', redirectUrl: null }, now),
   );
   const userUuid = '766b2f5d-a942-492c-9ea7-2e5aa88cb672';
@@ -150,7 +161,7 @@ async function seed({ storage, vault, policy, clock }: Services, receiver: Recei
   );
   assert.ok('secret' in created);
   receiver.secret = created.secret;
-  return { applicationId: id, userUuid };
+  return { applicationId: id, userUuid, clientId, clientSecret };
 }
 
 async function pressAddYourAccount(services: Services, applicationId: string, userUuid: string): Promise<number> {
@@ -177,6 +188,36 @@ async function passHalfADay(services: Services, applicationId: string): Promise<
     await tx.run(sql`update applications set clock_offset_ms = clock_offset_ms + ${HALF_DAY_MS} where id = ${applicationId}`);
     await tx.run(sql`update items set due_at = due_at - ${HALF_DAY_MS} where application_id = ${applicationId} and due_at is not null`);
   });
+}
+
+/** Resolves when the clock goes. */
+async function beginAdvance({ storage }: Services, applicationId: string, advance: () => Promise<void>): Promise<void> {
+  const ahead = () => storage.first<{ clock_offset_ms: number }>(sql`select clock_offset_ms from applications where id = ${applicationId}`);
+  const before = (await ahead())!.clock_offset_ms;
+  const deadline = Date.now() + QUIET_WITHIN_MS;
+  const ended = advance();
+  while ((await ahead())!.clock_offset_ms < before + HALF_DAY_MS) {
+    if (Date.now() > deadline) throw new Error('the clock does not go');
+    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 5))]);
+  }
+}
+
+/** Longer than it will live. */
+async function advance(url: string, { clientId, clientSecret }: Pick<Seeded, 'clientId' | 'clientSecret'>): Promise<void> {
+  const headers = { 'Client-Id': clientId, 'Client-Secret': clientSecret, 'Content-Type': 'application/json' };
+  const asked = fetch(new URL('/api/v1/sandbox/clock', url), { method: 'POST', headers, body: JSON.stringify({ advance: '60d' }) });
+  const answer = await asked.catch(() => null);
+  assert.ok(answer === null || answer.ok, `${answer?.status}`);
+}
+
+/** A mover that died leaves the clock to the next after a minute. */
+async function passTheMoversMinute({ storage }: Services): Promise<void> {
+  await storage.transaction((tx) => tx.run(sql`update applications set clock_mover_until = 0`));
+}
+
+/** What was written with its end was never to be taken by a worker. */
+async function countAhead({ storage }: Services): Promise<number> {
+  return (await storage.first<{ ahead: number }>(sql`select count(*) as ahead from refreshes where run_at = finished_at`))!.ahead;
 }
 
 /** Until every refresh has ended and every lane is settled, with nothing parked and nobody behind. */

@@ -1,7 +1,7 @@
 /** A walk of the test clock that works refreshes out ahead comes to the same as one that takes step by step, whatever happens beside it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DAY_MS, HOUR_MS } from '../../src/base/clock.ts';
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../src/base/clock.ts';
 import type { Connector } from '../../src/connectors/connector.ts';
 import { demoBank } from '../../src/connectors/sandbox/demo-bank.ts';
 import { createScenarios } from '../../src/connectors/sandbox/scenarios/library.ts';
@@ -104,8 +104,8 @@ eachEngine('refreshes that are worked out ahead', (open, engine) => {
     });
   }
 
-  /** A predictable bank of two accounts, with something that happens while its nth login is asked. */
-  const disturbed = (n: number, disturb: (itemId: number) => Promise<void>) => {
+  /** A predictable bank of two accounts, with something that happens while its nth login is asked, or each one. */
+  const disturbed = (n: number | 'each', disturb: (itemId: number) => Promise<void>) => {
     const bank = toldBank();
     let logins = 0;
     const connector: Connector = {
@@ -113,7 +113,7 @@ eachEngine('refreshes that are worked out ahead', (open, engine) => {
       predictable: true,
       async authenticate(request, limit) {
         logins += 1;
-        if (logins === n) await disturb(request.itemId);
+        if (n === 'each' || logins === n) await disturb(request.itemId);
         return bank.connector.authenticate(request, limit);
       },
     };
@@ -172,6 +172,36 @@ eachEngine('refreshes that are worked out ahead', (open, engine) => {
     assert.equal((await storage.first<{ n: number }>(sql`select count(*) as n from accounts`))!.n, 0);
   });
 
+  test('what its application wants changes meanwhile: the slots of the new bands are kept', async (t) => {
+    const storage = await open(t);
+    const connector = disturbed(7, async () => {
+      await storage.transaction((tx) => tx.run(sql`update applications set refresh_bands = '[[600,660],[720,780]]'`));
+    });
+    const world = await worldOf(storage, [connector]);
+    const itemId = await world.connect(BANK, LOGIN);
+    await advance(world, 5 * DAY_MS);
+    assert.deepEqual(world.inVain, [`item ${itemId} is not what it was`]);
+    const minutes = (await ended(world)).slice(-4).map(({ started_at }) => (started_at % DAY_MS) / MINUTE_MS);
+    assert.ok(
+      minutes.every((minute) => (minute >= 600 && minute < 661) || (minute >= 720 && minute < 781)),
+      minutes.join(),
+    );
+  });
+
+  test('the operator releases what an account holds meanwhile: his word is not written over', async (t) => {
+    const storage = await open(t);
+    const connector = disturbed(7, async () => {
+      await storage.transaction((tx) => tx.run(sql`update accounts set breaker_released_at = 5`));
+    });
+    const world = await worldOf(storage, [connector]);
+    const itemId = await world.connect(BANK, LOGIN);
+    await advance(world, 5 * DAY_MS);
+    assert.deepEqual(world.inVain, [`item ${itemId} is not what it was`]);
+    assert.deepEqual(await storage.all(sql`select distinct breaker_released_at, breaker_release_taken from accounts`), [
+      { breaker_released_at: 5, breaker_release_taken: 5 },
+    ]);
+  });
+
   test('its user has an event of elsewhere meanwhile: timestamps go on after it', async (t) => {
     const storage = await open(t);
     const later = 2 * DAY_MS;
@@ -184,6 +214,45 @@ eachEngine('refreshes that are worked out ahead', (open, engine) => {
     assert.deepEqual(world.inVain, ['a user has had other events']);
     const at = (await world.events()).map(({ timestamp }) => timestamp);
     assert.equal(new Set(at).size, at.length);
+  });
+
+  test('something happens at each moment: the walk goes on step by step', async (t) => {
+    const storage = await open(t);
+    const connector = disturbed('each', async () => {
+      await storage.transaction((tx) => tx.run(sql`update users set last_event_at = last_event_at + 1`));
+    });
+    const world = await worldOf(storage, [connector]);
+    await world.connect(BANK, LOGIN);
+    const { refreshes } = await advance(world, 3 * DAY_MS);
+    assert.ok(refreshes >= 5 && refreshes <= 7, `${refreshes}`);
+    assert.equal(world.inVain.length, refreshes);
+  });
+
+  test('a stretch that was written and not heard of: the clock goes on from where it is', async (t) => {
+    const storage = await open(t);
+    let deaf = false;
+    const world = await worldOf(
+      {
+        ...storage,
+        // What a walk writes need not wait for the disk.
+        async transaction(work, options) {
+          const result = await storage.transaction(work, options);
+          if (!deaf || options?.durable !== false) return result;
+          deaf = false;
+          throw new Error('the connection broke');
+        },
+      },
+      [demoBank()],
+    );
+    await world.connect(DEMO, login('success'));
+    const before = await offset(world);
+    deaf = true;
+    await advance(world, 4 * DAY_MS);
+    assert.equal(deaf, false);
+    assert.deepEqual(world.inVain, ['Error: the connection broke']);
+    assert.equal(await offset(world), before + 4 * DAY_MS);
+    const moments = (await ended(world)).map(({ started_at }) => started_at);
+    assert.equal(new Set(moments).size, moments.length);
   });
 
   test('an advance that is given up writes whole refreshes or none, and the next goes on', async (t) => {
