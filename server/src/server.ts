@@ -283,10 +283,7 @@ function mountPublic(
         return token === null ? null : { url: `${publicUrl}/connect/session/${token}` };
       },
       async requestRefresh(itemId, cause) {
-        const row = await storage.first<{ clock_offset_ms: number }>(
-          sql`select a.clock_offset_ms from items i join applications a on a.id = i.application_id where i.id = ${itemId}`,
-        );
-        const asked = await refreshItem(services, itemId, cause, row?.clock_offset_ms ?? 0);
+        const asked = await refreshItem(services, itemId, cause);
         worker.wake();
         return asked;
       },

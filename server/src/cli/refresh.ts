@@ -47,7 +47,7 @@ export function addRefreshCommands(program: Command): void {
         if (!item || !application) throw new OperatorError(`There is no item ${options.item}.`);
         const full = options.full === true;
         if (full && services.connector(item.bankId)?.bank.input === 'files') throw new OperatorError(`${FILES_ARE_READ_ONCE}.`);
-        const asked = await refreshItem(services, itemId, 'api', application.clockOffsetMs, { full });
+        const asked = await refreshItem(services, itemId, 'api', { full });
         if (!asked) throw new OperatorError(`There is no item ${options.item}.`);
         const { refreshId, joined, phase } = asked;
         print(options, { refresh_id: refreshId, phase, joined }, [

@@ -52,7 +52,7 @@ export async function playScenario(storage: Storage, scenario: Scenario): Promis
   for (const step of scenario.steps) {
     if (step.word !== 'renew' || step.atMs <= 0) continue;
     await goTo(step.atMs);
-    await refreshItem(services, itemId, 'connect', at);
+    await refreshItem(services, itemId, 'connect');
   }
   await goTo(scenario.lastsDays * DAY_MS);
   return compare(scenario, await eventsByDay(services, scenario, itemId, START_AT));

@@ -372,14 +372,14 @@ const WORKED_OUT_COLUMNS = [
   'finished_at',
 ] as const;
 
-/** A refresh that was never open: it was worked out, and is written with its end. */
-export type WorkedOutRefresh = { refresh: Refresh; finished: FinishedRefresh };
+/** A refresh that was never open: it was worked out, and is written with its end. `endedAt` is real time. */
+export type WorkedOutRefresh = { refresh: Refresh; finished: FinishedRefresh; endedAt: number };
 
 export async function insertFinished(tx: Writer, workedOut: readonly WorkedOutRefresh[]): Promise<void> {
   await tx.insertMany(
     'refreshes',
     WORKED_OUT_COLUMNS,
-    workedOut.map(({ refresh, finished }) => [
+    workedOut.map(({ refresh, finished, endedAt }) => [
       refresh.id,
       refresh.itemId,
       refresh.applicationId,
@@ -397,7 +397,7 @@ export async function insertFinished(tx: Writer, workedOut: readonly WorkedOutRe
       finished.epoch,
       1,
       refresh.startedAt,
-      finished.finishedAt,
+      endedAt,
       finished.finishedAt,
     ]),
   );

@@ -207,6 +207,7 @@ async function finish(services: RefreshServices, run: Run, outcome: Outcome): Pr
   const { refresh, item } = run;
   const { ending, circuit } = await endingOf(services, run, outcome);
   const committed = await run.endings.commit(ending);
+  if (committed === null) return;
   const durationMs = performance.now() - run.startedAt;
   const { status, statusCodeInfo, fullRefresh } = ending.finished;
   // Where it is told that its claim does not stand, it may have been written by a commit that nobody heard of.

@@ -99,7 +99,6 @@ export async function refreshItem(
   services: Pick<ConnectionServices, 'storage' | 'clock'>,
   itemId: number,
   cause: 'connect' | 'api',
-  clockOffsetMs: number,
   { full = false }: { full?: boolean } = {},
 ): Promise<{ refreshId: string; joined: boolean; phase: RefreshPhase } | null> {
   const { storage, clock } = services;
@@ -110,14 +109,15 @@ export async function refreshItem(
     await tx.first(sql`select id from items where id = ${itemId}${storage.forUpdate}`);
     const item = await findItem(tx, itemId);
     if (!item) return null;
+    // Read behind that, too: an advance that held the item may have moved the clock by days.
+    const application = await tx.first<{ clock_offset_ms: number }>(
+      sql`select clock_offset_ms from applications where id = ${item.applicationId}`,
+    );
+    const startedAt = now + application!.clock_offset_ms;
     // A user who waits sees what is new at once; the whole history follows.
     if (item.connectedOnce && (full || cause === 'connect')) await wantFullRefresh(tx, itemId);
     const wanted = nextPhase({ ...item, fullRefreshWanted: full || (item.fullRefreshWanted && cause !== 'connect') });
-    const {
-      id: refreshId,
-      joined,
-      phase,
-    } = await requestRefresh(tx, { item, cause, phase: wanted, startedAt: now + clockOffsetMs, runAt: now });
+    const { id: refreshId, joined, phase } = await requestRefresh(tx, { item, cause, phase: wanted, startedAt, runAt: now });
     return { refreshId, joined, phase };
   });
 }

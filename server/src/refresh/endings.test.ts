@@ -27,7 +27,7 @@ async function claimed(world: World, count: number): Promise<Refresh[]> {
       });
     }
   }
-  for (const itemId of itemIds) await refreshItem(world.services, itemId, 'api', 0);
+  for (const itemId of itemIds) await refreshItem(world.services, itemId, 'api');
   const refreshes = await storage.transaction((tx) => claimRefreshes(tx, storage, { now: clock.now(), leaseMs: 60_000, limit: count }));
   return refreshes.sort((a, b) => a.itemId - b.itemId);
 }
@@ -180,7 +180,7 @@ test('on PostgreSQL a refresh that is asked for while one ends waits for it, wit
   let asked: ReturnType<typeof refreshItem> | undefined;
   await storage.transaction(async (tx) => {
     await finishRefreshes(tx, [finished]);
-    asked = refreshItem({ ...world.services, storage: counting.storage }, refresh!.itemId, 'api', 0);
+    asked = refreshItem({ ...world.services, storage: counting.storage }, refresh!.itemId, 'api');
     await comesToWait(storage);
     await tx.run(sql`update items set status = 0 where id = ${refresh!.itemId}`);
   });

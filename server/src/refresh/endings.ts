@@ -30,8 +30,11 @@ export type Ending = {
   alone: readonly ((tx: Writer) => Promise<unknown>)[];
 };
 
-/** Answers false where the run was fenced off (another worker has the refresh, or it was erased), and nothing was written. */
-export type Endings = Groups<Ending, boolean>;
+/**
+ * Answers false where the run was fenced off (another worker has the refresh, or it was erased), and nothing was written; null
+ * where it was only worked out, and nobody is to hear of it.
+ */
+export type Endings = Groups<Ending, boolean | null>;
 
 export function createEndings(storage: Pick<Storage, 'transaction'>): Endings {
   return createGroups(async (group: readonly Ending[]) => {

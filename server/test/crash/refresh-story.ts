@@ -215,9 +215,12 @@ async function passTheMoversMinute({ storage }: Services): Promise<void> {
   await storage.transaction((tx) => tx.run(sql`update applications set clock_mover_until = 0`));
 }
 
-/** What was written with its end was never to be taken by a worker. */
+/** What was never claimed has no claim's end, but its own. */
 async function countAhead({ storage }: Services): Promise<number> {
-  return (await storage.first<{ ahead: number }>(sql`select count(*) as ahead from refreshes where run_at = finished_at`))!.ahead;
+  const row = await storage.first<{ ahead: number }>(sql`
+    select count(*) as ahead from refreshes
+    where exists (select 1 from events where refresh_id = refreshes.id and committed_at = refreshes.run_at)`);
+  return row!.ahead;
 }
 
 /** Until every refresh has ended and every lane is settled, with nothing parked and nobody behind. */

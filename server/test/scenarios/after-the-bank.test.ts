@@ -142,7 +142,7 @@ eachEngine('a run that fails after its bank was asked', (open) => {
       for (const cause of ['api', 'scheduler'] as const) {
         const before = bank.logins;
         control.fails = fails;
-        if (cause === 'api') await refreshItem(world.services, itemId, 'api', 0);
+        if (cause === 'api') await refreshItem(world.services, itemId, 'api');
         for (let hour = 0; hour < 30 && bank.logins === before; hour += 1) {
           await world.run();
           world.clock.advance(HOUR_MS);
@@ -165,10 +165,10 @@ eachEngine('a run that fails after its bank was asked', (open) => {
       const before = bank.logins;
       busy = true;
       control.fails = fails;
-      await refreshItem(world.services, itemId, 'api', 0);
+      await refreshItem(world.services, itemId, 'api');
       await runToTheEnd(world);
       assert.deepEqual([bank.logins, await statuses(world)], [before + 1, [0, 0, 1007]]);
-      await refreshItem(world.services, itemId, 'api', 0);
+      await refreshItem(world.services, itemId, 'api');
       await runToTheEnd(world);
       assert.equal(bank.logins, before + 1);
     });
@@ -177,7 +177,7 @@ eachEngine('a run that fails after its bank was asked', (open) => {
       const { storage, control } = stumbling(await open(t));
       const world = await createWorld(storage, [rotatingBank().connector]);
       const itemId = await world.connect(DRIVEN_BANK, LOGIN);
-      await refreshItem(world.services, itemId, 'api', 0);
+      await refreshItem(world.services, itemId, 'api');
       control.fails = fails;
       await runToTheEnd(world);
       assert.deepEqual(await statuses(world), [0, 0, 0]);
@@ -336,20 +336,20 @@ eachEngine('a run that fails after its bank was asked', (open) => {
     const world = await createWorld(await open(t), [bank.connector]);
     const itemId = await world.connect(DRIVEN_BANK, LOGIN);
     asks = true;
-    const { refreshId } = (await refreshItem(world.services, itemId, 'connect', 0))!;
+    const { refreshId } = (await refreshItem(world.services, itemId, 'connect'))!;
     await world.run();
     assert.equal((await scheduleOf(world, itemId)).loginsIn24h, 3);
     assert.ok(await answerRefresh(world.services, refreshId, itemId, '123456'));
     await world.run();
     assert.deepEqual([(await statuses(world)).at(-1), (await scheduleOf(world, itemId)).loginsIn24h], [0, 3]);
     for (let visit = 0; visit < 2; visit += 1) {
-      await refreshItem(world.services, itemId, 'connect', 0);
+      await refreshItem(world.services, itemId, 'connect');
       await runToTheEnd(world);
       assert.equal((await statuses(world)).at(-1), 1010);
     }
     asks = false;
     const before = bank.logins;
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     await runToTheEnd(world);
     assert.deepEqual([bank.logins, (await scheduleOf(world, itemId)).loginsIn24h], [before, 5]);
   });
@@ -363,13 +363,13 @@ eachEngine('a run that fails after its bank was asked', (open) => {
       const world = await createWorld(storage, [bank.connector]);
       const itemId = await world.connect(DRIVEN_BANK, LOGIN);
       fails = true;
-      await refreshItem(world.services, itemId, 'api', 0);
+      await refreshItem(world.services, itemId, 'api');
       control.fails = 3 * TRIES_MAX;
       await runToTheEnd(world);
       assert.deepEqual([bank.logins, await statuses(world)], [3, [0, 0, status]]);
       assert.equal((await scheduleOf(world, itemId)).loginsIn24h, 3);
 
-      const { refreshId } = (await refreshItem(world.services, itemId, 'connect', 0))!;
+      const { refreshId } = (await refreshItem(world.services, itemId, 'connect'))!;
       await world.run();
       assert.ok(await answerRefresh(world.services, refreshId, itemId, '123456'));
       control.fails = 3 * TRIES_MAX;
@@ -394,11 +394,11 @@ eachEngine('a run that fails after its bank was asked', (open) => {
     ]);
     const itemId = await world.connect(DRIVEN_BANK, LOGIN);
     mode = 'some';
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     await world.run();
     mode = 'busy';
     const before = bank.logins;
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     control.fails = TRIES_MAX;
     await runToTheEnd(world);
     assert.deepEqual([bank.logins, (await statuses(world)).at(-1)], [before + 1, 1007]);
@@ -455,7 +455,7 @@ eachEngine('a run that fails after its bank was asked', (open) => {
     const world = await createWorld(await open(t), [dying]);
     const { storage } = world.services;
     const itemId = await world.connect(DRIVEN_BANK, LOGIN);
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     dies = true;
     const before = logins;
     for (let run = 1; run <= RUNS_MAX; run += 1) {
@@ -487,7 +487,7 @@ eachEngine('a run that fails after its bank was asked', (open) => {
     let away = false;
     const world = await createWorld(storage, [bank.connector]);
     const itemId = await world.connect(DRIVEN_BANK, LOGIN);
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     away = true;
     await world.run();
     assert.equal(control.fails, 0);
@@ -502,13 +502,13 @@ eachEngine('a run that fails after its bank was asked', (open) => {
     const world = await createWorld(storage, [bank.connector]);
     const itemId = await world.connect(DRIVEN_BANK, LOGIN);
     control.fails = 4 * TRIES_MAX;
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     while (control.fails > 0) {
       await world.run();
       if (control.fails > 0) world.clock.advance(MINUTE_MS);
     }
     assert.ok((await openRefresh(world))!.run_at > world.clock.now() + MINUTE_MS);
-    const { joined } = (await refreshItem(world.services, itemId, 'connect', 0))!;
+    const { joined } = (await refreshItem(world.services, itemId, 'connect'))!;
     assert.ok(joined);
     await world.run();
     assert.deepEqual(await statuses(world), [0, 0, 0]);

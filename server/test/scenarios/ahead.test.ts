@@ -15,7 +15,7 @@ import { eraseItem } from '../../src/upkeep/erasure.ts';
 import { eachEngine } from '../support/engines.ts';
 import { stumbling } from '../support/stumbling.ts';
 import { advance, BANK, LOGIN, offset, toldBank } from '../support/told-bank.ts';
-import { APPLICATION, createWorld, type World } from '../support/world.ts';
+import { APPLICATION, createWorld, START, type World } from '../support/world.ts';
 
 const DEMO = 574;
 const login = (USER: string) => ({ USER, PWD: 'any' });
@@ -42,6 +42,7 @@ async function stored(storage: Storage): Promise<Record<string, Row[]>> {
       order by refreshes.finished_at, refreshes.item_id, changes.account_id, changes.n`),
     events: await storage.all<Row>(sql`select * from events order by lane, seq`),
     counts: await storage.all<Row>(sql`select * from event_counts order by item_id`),
+    circuits: await storage.all<Row>(sql`select * from bank_circuits order by domain, bank_id`),
     users: await storage.all<Row>(sql`select * from users order by uuid`),
     clocks: await storage.all<Row>(sql`select clock_offset_ms from applications`),
   };
@@ -73,7 +74,9 @@ async function walked(storage: Storage, logins: readonly string[], days: number,
   const before = storage.counts.statements;
   const moved = await advanceClock(world.services, APPLICATION, { byMs: days * DAY_MS }, { signal, ...(companion ? { companion } : {}) });
   assert.ok(moved.ok);
-  return { moved, statements: storage.counts.statements - before, tables: await stored(storage), inVain: world.inVain };
+  const statements = storage.counts.statements - before;
+  const ranAt = (await storage.first<{ at: number }>(sql`select max(run_at) as at from refreshes`))!.at;
+  return { moved, statements, ranAt, tables: await stored(storage), inVain: world.inVain };
 }
 
 eachEngine('refreshes that are worked out ahead', (open, engine) => {
@@ -84,8 +87,6 @@ eachEngine('refreshes that are worked out ahead', (open, engine) => {
     engine === 'sqlite'
       ? [
           { days: 45, logins: ['success'] },
-          // Alone its bank is suspended.
-          { days: 25, logins: ['scenario:bank-down'] },
           { days: 25, logins: presets },
         ]
       : [
@@ -99,10 +100,34 @@ eachEngine('refreshes that are worked out ahead', (open, engine) => {
       assert.ok(steps.moved.refreshes > days, `${steps.moved.refreshes}`);
       for (const table of Object.keys(steps.tables)) assert.deepEqual(ahead.tables[table], steps.tables[table], table);
       assert.deepEqual(ahead.moved, steps.moved);
+      assert.ok(ahead.ranAt <= START + HOUR_MS, 'a record says when it ran in real time');
       assert.deepEqual(ahead.inVain, []);
       assert.ok(ahead.statements * 4 < steps.statements, `${ahead.statements} and ${steps.statements}`);
     });
   }
+
+  test('a bank that is suspended and comes back: the same as step by step', async (t) => {
+    const [steps, ahead] = await Promise.all(
+      [STEP_BY_STEP, undefined].map(async (companion) => {
+        const world = await worldOf(await open(t), [demoBank()]);
+        const { storage } = world.services;
+        // All within an hour: enough of them fail for their bank to be left in peace.
+        await storage.transaction((tx) => tx.run(sql`update applications set refresh_bands = '[[600,640],[1200,1240]]'`));
+        for (let n = 0; n < 6; n += 1) await world.connect(DEMO, login('scenario:bank-down'));
+        const moved = await advanceClock(
+          world.services,
+          APPLICATION,
+          { byMs: 6 * DAY_MS },
+          { signal, ...(companion ? { companion } : {}) },
+        );
+        assert.ok(moved.ok);
+        return { moved, tables: await stored(storage) };
+      }),
+    );
+    for (const table of Object.keys(steps!.tables)) assert.deepEqual(ahead!.tables[table], steps!.tables[table], table);
+    const suspended = steps!.tables.events!.filter(({ content }) => String(content).includes('"status_code":1007'));
+    assert.ok(suspended.length > 0);
+  });
 
   /** A predictable bank of two accounts, with something that happens while its nth login is asked, or each one. */
   const disturbed = (n: number | 'each', disturb: (itemId: number) => Promise<void>) => {
@@ -147,7 +172,7 @@ eachEngine('refreshes that are worked out ahead', (open, engine) => {
   test('somebody asks for a refresh meanwhile: it is kept and run, and no slot is missed', async (t) => {
     const storage = await open(t);
     const connector = disturbed(7, async (itemId) => {
-      await refreshItem(world.services, itemId, 'api', await offset(world));
+      await refreshItem(world.services, itemId, 'api');
     });
     const world = await worldOf(storage, [connector]);
     await world.connect(BANK, LOGIN);
@@ -215,6 +240,73 @@ eachEngine('refreshes that are worked out ahead', (open, engine) => {
     const at = (await world.events()).map(({ timestamp }) => timestamp);
     assert.equal(new Set(at).size, at.length);
   });
+
+  test('failures of a stretch that was dropped are not held against the bank', async (t) => {
+    const storage = await open(t);
+    let logins = 0;
+    const connector: Connector = {
+      ...toldBank().connector,
+      predictable: true,
+      async authenticate(request) {
+        if (request.attended) return { kind: 'authenticated', session: null };
+        logins += 1;
+        if (logins === 6) await storage.transaction((tx) => tx.run(sql`update users set last_event_at = last_event_at + 1`));
+        return { kind: 'failed', status: 1003, info: null, retryAfterMs: DAY_MS };
+      },
+    };
+    const world = await worldOf(storage, [connector]);
+    for (let n = 0; n < 6; n += 1) await world.connect(BANK, LOGIN);
+    // So far apart that no two of them fail in the time that counts.
+    await storage.transaction((tx) =>
+      tx.run(sql`update items set due_at = ${world.clock.now()} + (id - (select min(id) from items) + 1) * ${100 * MINUTE_MS}`),
+    );
+    await advance(world, 12 * HOUR_MS);
+    assert.equal(world.inVain.length, 1);
+    assert.deepEqual(await storage.all(sql`select status, count(*) as times from refreshes where cause = 'scheduler' group by status`), [
+      { status: 1003, times: 6 },
+    ]);
+    assert.deepEqual(await storage.all(sql`select * from bank_circuits`), []);
+  });
+
+  if (engine === 'postgres')
+    test('an item without a due moment that is refreshed while a stretch is written is due from then on', async (t) => {
+      const storage = await open(t);
+      const beside = '00000000-a942-492c-9ea7-2e5aa88cb672';
+      let asked: Promise<unknown> | null = null;
+      /** Just before a stretch writes its refreshes. */
+      const hooked: Storage = {
+        ...storage,
+        transaction: (work, options) =>
+          storage.transaction(
+            (tx) =>
+              work({
+                ...tx,
+                async insertMany(table, ...rest) {
+                  if (table === 'refreshes') asked ??= refreshItem(world.services, other, 'api').then(() => world.run());
+                  return tx.insertMany(table, ...rest);
+                },
+              }),
+            options,
+          ),
+      };
+      const world = await worldOf(storage, [{ ...toldBank().connector, predictable: true }]);
+      await world.connect(BANK, LOGIN);
+      const other = await world.connect(BANK, LOGIN);
+      await storage.transaction(async (tx) => {
+        await tx.run(sql`insert into users (uuid, application_id, created_at) values (${beside}, ${APPLICATION}, 0)`);
+        await tx.run(sql`update items set user_uuid = ${beside}, due_at = null where id = ${other}`);
+        await tx.run(sql`update accounts set user_uuid = ${beside} where item_id = ${other}`);
+      });
+      const moved = await advanceClock({ ...world.services, storage: hooked }, APPLICATION, { byMs: 30 * DAY_MS }, { signal });
+      assert.ok(moved.ok);
+      await asked;
+      const { at } = (await storage.first<{ at: number }>(sql`
+        select started_at as at from refreshes where item_id = ${other} and cause = 'api'`))!;
+      const left = (moved.now - at) / DAY_MS;
+      const slots = (await storage.first<{ n: number }>(sql`
+        select count(*) as n from refreshes where item_id = ${other} and cause = 'scheduler'`))!.n;
+      assert.ok(slots >= 2 * left - 2, `${slots} in ${left} days`);
+    });
 
   test('something happens at each moment: the walk goes on step by step', async (t) => {
     const storage = await open(t);

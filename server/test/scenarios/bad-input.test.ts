@@ -70,7 +70,7 @@ async function begin(storage: Storage, part: Partial<Script>) {
 
 async function refresh(world: World, itemId: number): Promise<void> {
   world.clock.advance(7 * HOUR_MS);
-  await refreshItem(world.services, itemId, 'api', 0);
+  await refreshItem(world.services, itemId, 'api');
   await world.run();
 }
 

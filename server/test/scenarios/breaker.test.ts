@@ -39,7 +39,7 @@ eachEngine('the breaker of mass deletions', (open) => {
     const itemId = await world.connect(DRIVEN_BANK, { USER: 'one', PWD: 'any' });
     const refresh = async (afterMs: number) => {
       world.clock.advance(afterMs);
-      await refreshItem(world.services, itemId, 'api', 0);
+      await refreshItem(world.services, itemId, 'api');
       await world.run();
       const { refreshes } = await call<{ refreshes: { id: string }[] }>(200, 'GET', `/api/v1/items/${itemId}/refreshes?limit=1`);
       return call<Refresh>(200, 'GET', `/api/v1/refreshes/${refreshes[0]!.id}`);

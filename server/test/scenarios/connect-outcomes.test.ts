@@ -331,7 +331,7 @@ test('credentials that arrive while the bank is asked anyway are not lost in sil
   const connection = await connected(await world(t), 'success');
   const { path, page } = await again(connection, 'edit');
   const { world: house, user } = connection;
-  await refreshItem(house.services, ITEM, 'api', 0);
+  await refreshItem(house.services, ITEM, 'api');
   const busy = await user.submit(page, { USER: 'success', PWD: 'changed' });
   assert.equal(busy.status, 409);
   assert.match(busy.html, /Wait a few seconds/);

@@ -93,7 +93,7 @@ async function plant(storage: Storage, bank: Connector) {
   );
   const itemId = await world.connect(574, { USER: 'scenario:birds', PWD: 'Stieglitz' });
   world.clock.advance(DAY_MS + MINUTE_MS);
-  await refreshItem(services, itemId, 'api', 0);
+  await refreshItem(services, itemId, 'api');
   await world.run();
   const lane = laneOf(`item:${itemId}`);
   const events = await readLane(storage, lane, 0, 1_000);

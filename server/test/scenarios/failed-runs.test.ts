@@ -50,7 +50,7 @@ eachEngine('a refresh that fails by a fault of ours', (open) => {
     const [connected, told] = [bank.logins, (await world.events()).length];
     bank.pay(-500);
     await change(world, AWAY);
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     await world.run();
     assert.equal((await openRefresh(world))!.failed_runs, 1);
     assert.equal((await scheduleOf(world, itemId)).loginsIn24h, bank.logins, 'the login counts before the refresh has ended');
@@ -63,7 +63,7 @@ eachEngine('a refresh that fails by a fault of ours', (open) => {
     assert.ok(nextRefreshAt !== null);
 
     await change(world, BACK);
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     await world.run();
     assert.deepEqual((await statusesSince(world, told)).slice(1), [
       ['item.account.updated', undefined],
@@ -80,7 +80,7 @@ eachEngine('a refresh that fails by a fault of ours', (open) => {
     const told = (await world.events()).length;
     bank.pay(-500);
     await change(world, AWAY);
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     await runToTheEnd(world);
     assert.equal(bank.logins, 4);
     assert.deepEqual(await statusesSince(world, told), [['item.refreshed', 1007]]);
@@ -100,7 +100,7 @@ eachEngine('a refresh that fails by a fault of ours', (open) => {
       },
     ]);
     const itemId = await world.connect(DRIVEN_BANK, LOGIN);
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     await runPass(world.services, APPLICATION, stops.signal);
     assert.equal((await openRefresh(world))!.failed_runs, 0);
     assert.equal((await scheduleOf(world, itemId)).loginsIn24h, bank.logins);
@@ -112,12 +112,12 @@ eachEngine('a refresh that fails by a fault of ours', (open) => {
     const itemId = await world.connect(DRIVEN_BANK, LOGIN);
     const [connected, told] = [bank.logins, (await world.events()).length];
     await change(world, sql`update items set schedule = 'no JSON' where id = ${itemId}`);
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     await runToTheEnd(world);
     assert.deepEqual(await statusesSince(world, told), [['item.refreshed', 1003]]);
     assert.equal(bank.logins, connected);
     assert.equal((await scheduleOf(world, itemId)).failuresInARow, 1);
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     await world.run();
     assert.deepEqual((await statusesSince(world, told)).slice(1), [['item.refreshed', 0]]);
   });
@@ -134,7 +134,7 @@ eachEngine('a refresh that fails by a fault of ours', (open) => {
     ]);
     const itemId = await world.connect(DRIVEN_BANK, LOGIN);
     refuses = true;
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     await world.run();
     const told = (await world.events()).length;
     assert.equal((await scheduleOf(world, itemId)).credentialsRefused, true);
@@ -144,7 +144,7 @@ eachEngine('a refresh that fails by a fault of ours', (open) => {
     const before = await refusedBy();
     assert.ok(before);
     await change(world, sql`update items set credentials = ${`v1.${'A'.repeat(80)}`} where id = ${itemId}`);
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     await runToTheEnd(world);
     assert.deepEqual(await statusesSince(world, told), [['item.refreshed', 1003]]);
     assert.equal(await refusedBy(), before);

@@ -160,7 +160,7 @@ eachEngine('the whole history', (openStorage) => {
     const consentExpiresAt = START + 180 * DAY_MS;
     bank.login = { keep: 'rotated', consentExpiresAt };
     bank.listFails = () => DOWN;
-    await refreshItem(world.services, itemId, 'connect', 0);
+    await refreshItem(world.services, itemId, 'connect');
     await world.run();
     const item = await storage.first<{ status: number; consent_expires_at: number; connector_state: string | null }>(
       sql`select status, consent_expires_at, connector_state from items`,
@@ -254,7 +254,7 @@ eachEngine('the whole history', (openStorage) => {
     const askedAt = async (day: number) => {
       world.clock.advance(START + day * DAY_MS - world.clock.now());
       bank.asked.length = 0;
-      await refreshItem(world.services, itemId, 'api', 0);
+      await refreshItem(world.services, itemId, 'api');
       await world.run();
       return bank.asked[0]!.from;
     };
@@ -276,7 +276,7 @@ eachEngine('the whole history', (openStorage) => {
     bank.brokenOff = true;
     await storage.transaction((tx) => tx.run(sql`update items set full_refresh_wanted = 1`));
     bank.asked.length = 0;
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     await world.run();
     assert.equal(bank.asked[0]!.phase, 'full');
     bank.brokenOff = false;
@@ -353,7 +353,7 @@ eachEngine('the whole history', (openStorage) => {
     const refresh = async () => {
       world.clock.advance(DAY_MS);
       bank.asked.length = 0;
-      await refreshItem(world.services, itemId, 'api', 0);
+      await refreshItem(world.services, itemId, 'api');
       await world.run();
       return bank.asked[0]!;
     };
@@ -378,7 +378,7 @@ eachEngine('the whole history', (openStorage) => {
     const itemId = await world.connect(DRIVEN_BANK, LOGIN);
     const wishes = {
       'by the operator': () => call<{ joined: boolean; phase: string }>(202, 'POST', `/api/v1/items/${itemId}/refresh`, { window: 'full' }),
-      'by the user': () => refreshItem(world.services, itemId, 'connect', 0),
+      'by the user': () => refreshItem(world.services, itemId, 'connect'),
     };
     for (const [whose, wish] of Object.entries(wishes)) {
       const during: { wish: ReturnType<typeof wish> | null } = { wish: null };
@@ -388,14 +388,14 @@ eachEngine('the whole history', (openStorage) => {
       };
       // The wish is on its way while the first account is fetched, and is there before the second.
       bank.between = async () => void (await during.wish);
-      await refreshItem(world.services, itemId, 'api', 0);
+      await refreshItem(world.services, itemId, 'api');
       await world.run();
       const { joined, phase } = (await during.wish)!;
       assert.deepEqual([joined, phase], [true, 'incremental'], whose);
       bank.fails = () => null;
       bank.between = async () => {};
       bank.asked.length = 0;
-      await refreshItem(world.services, itemId, 'api', 0);
+      await refreshItem(world.services, itemId, 'api');
       await world.run();
       assert.deepEqual([...new Set(bank.asked.map((one) => one.phase))], ['full'], whose);
     }
@@ -406,14 +406,14 @@ eachEngine('the whole history', (openStorage) => {
     const { bank, world } = await open(storage, { fullRefreshDays: null, callsPerDay: 1, callsKeptForRequests: 1, minGapMs: 0 });
     const call = managementOf(world);
     const itemId = await world.connect(DRIVEN_BANK, LOGIN);
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     await world.run();
     bank.asked.length = 0;
     await call(202, 'POST', `/api/v1/items/${itemId}/refresh`, { window: 'full' });
     await world.run();
     assert.deepEqual([bank.asked, (await refreshed(world)).at(-1)?.status_code], [[], 1007]);
     world.clock.advance(DAY_MS);
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     await world.run();
     assert.equal(bank.asked[0]!.phase, 'full');
   });
@@ -427,7 +427,7 @@ eachEngine('the whole history', (openStorage) => {
     const wanted = async () => (await storage.first<{ full_refresh_wanted: number }>(sql`select full_refresh_wanted from items`))!;
     const refresh = async () => {
       world.clock.advance(7 * 3_600_000);
-      await refreshItem(world.services, itemId, 'api', 0);
+      await refreshItem(world.services, itemId, 'api');
       await world.run();
       return (await wanted()).full_refresh_wanted;
     };

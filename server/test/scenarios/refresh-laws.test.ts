@@ -107,7 +107,7 @@ async function rowsOf({ services: { storage } }: World, itemId: number): Promise
 }
 
 const pass = (services: RefreshServices) => runPass(services, APPLICATION, new AbortController().signal);
-const ask = ({ services }: World, itemId: number) => refreshItem(services, itemId, 'api', 0);
+const ask = ({ services }: World, itemId: number) => refreshItem(services, itemId, 'api');
 
 eachEngine('laws of refreshes', (open) => {
   test('P8: servers that die between fetch and commit, or are outlived by their claim, make each event exactly once', async (t) => {
@@ -200,7 +200,7 @@ eachEngine('laws of refreshes', (open) => {
         const before = (await world.events()).length;
         const loginsBefore = bank.logins;
         const wish = (causes: readonly ('api' | 'connect')[]) =>
-          Promise.all(causes.map(async (cause) => (await refreshItem(world.services, itemId, cause, 0))!.refreshId));
+          Promise.all(causes.map(async (cause) => (await refreshItem(world.services, itemId, cause))!.refreshId));
         const joined = await wish(ahead);
         let claimedTwice = 0;
         const met = new Set<At>();

@@ -175,7 +175,7 @@ eachEngine('refresh', (open) => {
     const itemId = await connect(DEMO, login('success'));
     const before = (await events()).length;
     clock.advance(1_000);
-    const [first, second] = await Promise.all([refreshItem(services, itemId, 'api', 0), refreshItem(services, itemId, 'api', 0)]);
+    const [first, second] = await Promise.all([refreshItem(services, itemId, 'api'), refreshItem(services, itemId, 'api')]);
     assert.equal(first!.refreshId, second!.refreshId);
     await run();
     assert.deepEqual(typesOf((await events()).slice(before)), ['item.refreshed']);
@@ -213,7 +213,7 @@ eachEngine('refresh', (open) => {
     const { connect, session, events, services } = await world(open(t));
     const itemId = await connect(DEMO, login('success'));
     const before = (await events()).length;
-    await refreshItem(services, itemId, 'api', 0);
+    await refreshItem(services, itemId, 'api');
     const sessionId = await session();
     await services.storage.transaction((tx) => tx.run(sql`update connect_sessions set item_id = ${itemId} where id = ${sessionId}`));
     const request = { sessionId, applicationId: APPLICATION, userUuid: USER, bankId: DEMO, credentials: login('402'), clockOffsetMs: 0 };
@@ -255,7 +255,7 @@ eachEngine('refresh', (open) => {
     await services.storage.transaction((tx) => tx.run(sql`update items set full_refresh_wanted = 1 where id = ${itemId}`));
     await services.storage.transaction((tx) => tx.run(sql`update refreshes set finished_at = 1 where finished_at is null`));
     const before = (await events()).length;
-    await refreshItem(services, itemId, 'connect', 0);
+    await refreshItem(services, itemId, 'connect');
     await run();
     assert.ok(await waiting());
     await answerRefresh(services, (await waiting())!.id, itemId, '1');
@@ -301,7 +301,7 @@ eachEngine('refresh', (open) => {
     const { connect, events, clock, run, services } = await world(open(t));
     const itemId = await connect(DEMO, login('success'));
     clock.advance(25 * HOUR_MS);
-    await refreshItem(services, itemId, 'api', 0);
+    await refreshItem(services, itemId, 'api');
     const claim = () =>
       services.storage.transaction((tx) => claimRefreshes(tx, services.storage, { now: clock.now(), leaseMs: 1, limit: 1 }));
     const [stale] = await claim();

@@ -79,7 +79,7 @@ async function upload(world: World, itemId: number, files: readonly { name: stri
     JSON.stringify(credentials),
   );
   await services.storage.transaction((tx) => replaceCredentials(tx, itemId, sealed, clock.now() + 1_000_000, true));
-  await refreshItem(services, itemId, 'connect', 0);
+  await refreshItem(services, itemId, 'connect');
   await world.run();
   // Nothing follows an upload: its files were read, and are not kept.
   clock.advance(60_000);
@@ -124,7 +124,7 @@ eachEngine('statement files', (open) => {
     const world = await createWorld(await open(t), [statementsConnector]);
     const itemId = await world.connect(STATEMENTS_BANK_ID, await read([samples[0]!], null));
     const before = (await world.events()).length;
-    await refreshItem(world.services, itemId, 'api', 0);
+    await refreshItem(world.services, itemId, 'api');
     await world.run();
     const [refreshed] = (await world.events()).slice(before);
     assert.equal(contentOf(refreshed!).status_code, 1010);

@@ -102,7 +102,7 @@ async function story(real: Storage, fails: number, after: boolean): Promise<numb
   const { itemId } = connected;
   await untilNothingIsOpen();
   shown.push({ account: 'second', day: TODAY, minor: -33, label: 'NEW', bookedOn: TODAY });
-  await insisting(() => refreshItem(world.services, itemId, 'api', 0));
+  await insisting(() => refreshItem(world.services, itemId, 'api'));
   await untilNothingIsOpen();
   for (let hours = 0; hours < 36; hours += 3) {
     world.clock.advance(3 * HOUR_MS);

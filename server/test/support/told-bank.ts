@@ -70,7 +70,7 @@ export const offset = async ({ services }: World) =>
   (await services.storage.first<{ clock_offset_ms: number }>(sql`select clock_offset_ms from applications`))!.clock_offset_ms;
 /** A request of the API, run to its end. */
 export async function ask(world: World, itemId: number, cause: 'api' | 'connect' = 'api'): Promise<void> {
-  await refreshItem(world.services, itemId, cause, await offset(world));
+  await refreshItem(world.services, itemId, cause);
   await world.run();
 }
 export const itemOf = async ({ services }: World, itemId: number) =>

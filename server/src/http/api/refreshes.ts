@@ -70,14 +70,14 @@ async function listOfItem({ c, services, application }: Call): Promise<Response>
 const requestBody = z.strictObject({ window: z.enum(['full', 'incremental']).optional() });
 
 /** Like the wire's own, but that it may ask for the whole history, and says which refresh it is. */
-async function request({ c, services, application, realNow, now }: Call): Promise<Response> {
+async function request({ c, services, application }: Call): Promise<Response> {
   const itemId = pathId(c);
   const { window } = await readBody(c, requestBody);
   const item = await findItem(services.storage, itemId);
   if (item?.applicationId !== application.id) throw new Refusal('not_found');
   const full = window === 'full';
   if (full && services.connector(item.bankId)?.bank.input === 'files') throw new Refusal('conflict', FILES_ARE_READ_ONCE);
-  const asked = await refreshItem(services, itemId, 'api', now - realNow, { full });
+  const asked = await refreshItem(services, itemId, 'api', { full });
   if (!asked) throw new Refusal('not_found');
   services.onRefreshRequested();
   return json({ refresh_id: asked.refreshId, phase: asked.phase, joined: asked.joined }, 202);

@@ -144,8 +144,7 @@ async function sync(services: ConnectServices, session: ConnectSession): Promise
 /** "Manage SCA and sync": the bank is asked again, with the user present. Null where there is no item. */
 async function askBank(services: ConnectServices, session: ConnectSession): Promise<{ refreshId: string } | null> {
   if (session.itemId === null) return null;
-  const { clock_offset_ms } = await applicationOf(services, session);
-  const asked = await refreshItem(services, session.itemId, 'connect', clock_offset_ms);
+  const asked = await refreshItem(services, session.itemId, 'connect');
   services.onRefreshRequested();
   return asked;
 }

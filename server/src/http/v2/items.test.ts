@@ -46,7 +46,7 @@ stories('items', (story) => {
     const house = openHouse(storage, {
       requestRefresh: async (itemId) => {
         await storage.transaction((tx) => tx.run(sql`delete from items where id = ${itemId}`));
-        return refreshItem({ storage, clock: house.clock }, itemId, 'api', 0);
+        return refreshItem({ storage, clock: house.clock }, itemId, 'api');
       },
     });
     const app = await house.application();

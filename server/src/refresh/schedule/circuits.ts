@@ -16,6 +16,8 @@ export type BankOutcomes = {
   note(domain: string, bankId: number, itemId: number, outcome: BankOutcome): boolean;
   /** The bank works again: what it did before no longer counts. */
   forget(domain: string, bankId: number): void;
+  /** How the latest refresh of each item ended. */
+  latest(domain: string, bankId: number): ReadonlyMap<number, BankOutcome>;
 };
 
 export function createBankOutcomes(): BankOutcomes {
@@ -33,6 +35,50 @@ export function createBankOutcomes(): BankOutcomes {
     },
     forget(domain, bankId) {
       banks.delete(`${domain}/${bankId}`);
+    },
+    latest(domain, bankId) {
+      return banks.get(`${domain}/${bankId}`) ?? new Map();
+    },
+  };
+}
+
+type Note = Parameters<BankOutcomes['note']>;
+
+/** Outcomes that others may never come to know of: each of a run that has been worked out and may be dropped. */
+export type ForeseenOutcomes = BankOutcomes & {
+  /** What has been noted since is of a run that is kept. */
+  keep(): void;
+  /** What has been noted since the last `keep` has not happened. */
+  drop(): void;
+  /** What was kept has happened. */
+  happened(): void;
+};
+
+export function foreseeOutcomes(outcomes: BankOutcomes): ForeseenOutcomes {
+  const kept: Note[] = [];
+  const noted: Note[] = [];
+  return {
+    note(...note) {
+      const [domain, bankId, , outcome] = note;
+      noted.push(note);
+      // Only a failure can be the one too many.
+      if (!outcome.failed) return false;
+      const latest = new Map(outcomes.latest(domain, bankId));
+      for (const [ofDomain, ofBank, itemId, earlier] of [...kept, ...noted])
+        if (ofDomain === domain && ofBank === bankId) latest.set(itemId, earlier);
+      return opens(latest.values(), outcome.at);
+    },
+    // A bank that works again is for a run that is not worked out ahead.
+    forget() {},
+    latest: outcomes.latest,
+    keep() {
+      kept.push(...noted.splice(0));
+    },
+    drop() {
+      noted.length = 0;
+    },
+    happened() {
+      for (const note of kept.splice(0)) outcomes.note(...note);
     },
   };
 }

@@ -22,37 +22,56 @@ const STRETCH_MS = 250;
 /** `to` is the application's time. */
 type Way = Mover & { to: number; signal: AbortSignal };
 
-/** A run that waits at its end to hear whether it was written. */
-type AheadRun = WorkedOut & { refresh: Refresh; told: (written: boolean) => void; ended: Promise<void> };
+/** A run that waits at its end to hear whether it was written; null: it was not, and nobody is to hear of it. */
+type AheadRun = WorkedOut & { refresh: Refresh; tell: (written: true | null) => void; ended: Promise<void> };
 
 /** `in vain`: something else happened, or the writing failed, which may be done all the same. */
 export type Went = 'further' | 'nowhere' | 'in vain';
+export type Ahead = {
+  /** Goes as far as it can. `offsetMs`: how far the clock is now. */
+  walk(offsetMs: number): Promise<Went>;
+};
 
-/** Goes as far as it can. `offsetMs`: how far the clock is now. */
-export async function walkAhead(services: RefreshServices, way: Way, offsetMs: number): Promise<Went> {
-  const memory = await remember(services, { ...way, offsetMs });
-  let at = offsetMs;
-  let went: Went = 'nowhere';
-  for (;;) {
-    const { runs, reached, more } = await workOut(services, way, memory, at);
-    if (runs.length === 0) return went;
-    if (!(await commit(services, way, memory, { runs, offsetMs: at, byMs: reached - at }))) return 'in vain';
-    at = reached;
-    went = 'further';
-    if (!more) return went;
-  }
+export function createAhead(services: RefreshServices, way: Way): Ahead {
+  // Where much happens beside it little is worked out in vain: after each time it begins with one, and doubles.
+  let most = REFRESHES_MAX;
+  return {
+    async walk(offsetMs) {
+      const memory = await remember(services, { ...way, offsetMs });
+      if (memory === null) return 'nowhere';
+      let at = offsetMs;
+      let went: Went = 'nowhere';
+      for (;;) {
+        const { runs, reached, more } = await workOut(services, way, memory, { offsetMs: at, most });
+        if (runs.length === 0) return went;
+        if (!(await commit(services, way, memory, { runs, offsetMs: at, byMs: reached - at }))) {
+          most = 1;
+          return 'in vain';
+        }
+        most = Math.min(2 * most, REFRESHES_MAX);
+        at = reached;
+        went = 'further';
+        if (!more) return went;
+      }
+    },
+  };
 }
 
 /** `reached`: how far the clock is at the last of the runs. `more`: the next one may be worked out, too. */
 type Stretch = { runs: AheadRun[]; reached: number; more: boolean };
 
-async function workOut(services: RefreshServices, way: Way, memory: Memory, offsetMs: number): Promise<Stretch> {
+async function workOut(
+  services: RefreshServices,
+  way: Way,
+  memory: Memory,
+  { offsetMs, most }: { offsetMs: number; most: number },
+): Promise<Stretch> {
   const runs: AheadRun[] = [];
   const startedAt = performance.now();
   let reached = offsetMs;
   let rows = 0;
   try {
-    while (runs.length < REFRESHES_MAX && rows < ROWS_MAX && performance.now() - startedAt < STRETCH_MS) {
+    while (runs.length < most && rows < ROWS_MAX && performance.now() - startedAt < STRETCH_MS) {
       way.signal.throwIfAborted();
       const next = memory.next();
       if (next === null || next.dueAt > Math.min(way.to, memory.othersDueAt ?? way.to)) return { runs, reached, more: false };
@@ -67,7 +86,7 @@ async function workOut(services: RefreshServices, way: Way, memory: Memory, offs
     }
     return { runs, reached, more: true };
   } catch (error) {
-    await tell(runs, false);
+    await tell(runs, null);
     throw error;
   }
 }
@@ -86,7 +105,7 @@ async function runAhead(
 
   const refresh = begunAt(item, realNow + offsetMs);
   const atItsEnd = Promise.withResolvers<Ending | null>();
-  const fate = Promise.withResolvers<boolean>();
+  const fate = Promise.withResolvers<true | null>();
   const endings = {
     commit(ending: Ending) {
       atItsEnd.resolve(ending);
@@ -94,17 +113,26 @@ async function runAhead(
     },
   };
   const together = { beginning: async () => beginning, rowsToCompare: memory.rows.toCompare, endings, signal };
-  const ended = runRefresh(services, refresh, together)
-    // Whoever runs it again says what is wrong with it.
+  // What fails here is no more than not worked out: it is not insisted upon, and whoever runs it again says what is wrong with it.
+  const ended = runRefresh({ ...services, outcomes: memory.outcomes, pause: async () => {} }, refresh, together)
     .catch(() => {})
     .finally(() => atItsEnd.resolve(null));
   const ending = await atItsEnd.promise;
-  if (ending === null || ending.alone.length > 0) {
-    fate.resolve(false);
+  const leave = async () => {
+    memory.leave();
+    fate.resolve(null);
     await ended;
+  };
+  if (ending === null || ending.alone.length > 0) {
+    await leave();
     return null;
   }
-  return { ...memory.take(ending), refresh, told: fate.resolve, ended };
+  try {
+    return { ...memory.take(ending), refresh, tell: fate.resolve, ended };
+  } catch (error) {
+    await leave();
+    throw error;
+  }
 }
 
 /** As one that the scheduler has asked for and a worker has claimed. */
@@ -142,21 +170,22 @@ async function commit(
   memory: Memory,
   { runs, offsetMs, byMs }: { runs: AheadRun[]; offsetMs: number; byMs: number },
 ): Promise<boolean> {
-  let written = false;
   try {
     await writeAhead(services, way, memory, { offsetMs, byMs, refreshes: runs });
-    written = true;
-    memory.written();
   } catch (error) {
     if (error instanceof Overtaken) services.log.info({ application: way.applicationId, why: error.message }, 'worked out ahead in vain');
     else services.log.warn({ application: way.applicationId, error }, 'what was worked out ahead could not be written');
-  } finally {
-    await tell(runs, written);
+    await tell(runs, null);
+    // It may have been, by a commit that nobody heard of.
+    services.onEvents();
+    return false;
   }
-  return written;
+  memory.written();
+  await tell(runs, true);
+  return true;
 }
 
-async function tell(runs: readonly AheadRun[], written: boolean): Promise<void> {
-  for (const { told } of runs) told(written);
+async function tell(runs: readonly AheadRun[], written: true | null): Promise<void> {
+  for (const run of runs) run.tell(written);
   await Promise.all(runs.map(({ ended }) => ended));
 }

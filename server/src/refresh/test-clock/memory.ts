@@ -8,6 +8,7 @@ import { type RefreshedItem, refreshedItem } from '../../items/items.ts';
 import { sql } from '../../storage/sql.ts';
 import { type Beginning, readBeginnings } from '../beginning.ts';
 import { accountsUpdatedAt, type Ending } from '../endings.ts';
+import { type BankOutcomes, foreseeOutcomes } from '../schedule/circuits.ts';
 import type { RefreshServices } from '../services.ts';
 import type { PlanRows } from '../write.ts';
 import { createRowMemory, type RowMemory } from './row-memory.ts';
@@ -32,26 +33,31 @@ export type WorkedOut = {
 export type Memory = {
   readonly items: ReadonlyMap<number, RememberedItem>;
   readonly rows: RowMemory;
+  readonly outcomes: BankOutcomes;
   /** The application's time at which an item falls due that is not held; null without one. */
   readonly othersDueAt: number | null;
   /** The item that is due next, and when. */
   next(): { itemId: number; dueAt: number } | null;
   /** Remembers an ending as if it were committed. */
   take(ending: Ending): WorkedOut;
+  /** The last run is none of those that are written from here. */
+  leave(): void;
   /** The timestamps that have been taken since the last writing. */
   usedTimestamps(): UsedTimestamps[];
   /** All of it is in the database now. */
   written(): void;
 };
 
-/** Of the items that are due until `to` (the application's time). */
+/** Of the items that are due until `to` (the application's time); null where the first of them is not of a predictable bank. */
 export async function remember(
-  { storage, vault }: RefreshServices,
+  { storage, vault, connector, outcomes }: RefreshServices,
   { applicationId, to, offsetMs }: { applicationId: string; to: number; offsetMs: number },
-): Promise<Memory> {
-  const due = await storage.all<{ id: number; due_at: number; user_uuid: string; last_event_at: number }>(sql`
-    select items.id, items.due_at, items.user_uuid, users.last_event_at from items join users on users.uuid = items.user_uuid
+): Promise<Memory | null> {
+  type DueRow = { id: number; due_at: number; bank_id: number; user_uuid: string; last_event_at: number };
+  const due = await storage.all<DueRow>(sql`
+    select items.id, items.due_at, items.bank_id, items.user_uuid, users.last_event_at from items join users on users.uuid = items.user_uuid
     where items.application_id = ${applicationId} and items.due_at <= ${to - offsetMs} order by items.due_at limit ${ITEMS_MAX + 1}`);
+  if (due[0] === undefined || !connector(due[0].bank_id)?.predictable) return null;
   const held = due.slice(0, ITEMS_MAX);
   const beginnings = await readBeginnings(
     storage,
@@ -71,11 +77,13 @@ export async function remember(
     lastEvents.set(user_uuid, { wasAt: last_event_at, isAt: last_event_at });
   }
   const rows = createRowMemory(storage);
+  const foreseen = foreseeOutcomes(outcomes);
   const other = due[ITEMS_MAX];
 
   return {
     items,
     rows,
+    outcomes: foreseen,
     othersDueAt: other === undefined ? null : other.due_at + offsetMs,
     next() {
       let next: { itemId: number; dueAt: number } | null = null;
@@ -90,9 +98,13 @@ export async function remember(
       const item = { ...ending.item, accountsUpdatedAt: accountsUpdatedAt(ending, timestamps) };
       const written = ending.rowsAt?.(timestamps) ?? null;
       if (written) rows.put(written.transactions);
+      foreseen.keep();
       const remembered = items.get(item.id)!;
       remembered.is = { beginning: beginningAfter(remembered.is.beginning, item, written), dueAt: item.dueAt };
       return { ending, item, timestamps, rows: written };
+    },
+    leave() {
+      foreseen.drop();
     },
     usedTimestamps() {
       return [...lastEvents]
@@ -101,6 +113,7 @@ export async function remember(
     },
     written() {
       rows.written();
+      foreseen.happened();
       for (const item of items.values()) item.written = item.is;
       for (const last of lastEvents.values()) last.wasAt = last.isAt;
     },

@@ -7,7 +7,7 @@ import { sql } from '../../storage/sql.ts';
 import type { Writer } from '../../storage/storage.ts';
 import type { RefreshServices } from '../services.ts';
 import { runPass, runTaken, takeDue } from '../worker.ts';
-import { walkAhead } from './ahead.ts';
+import { createAhead } from './ahead.ts';
 import { type Mover, moveWithin } from './move.ts';
 
 /** How soon the end of another's advance, or of another worker's run, is seen. */
@@ -40,7 +40,8 @@ export async function walk(waiting: RefreshServices, way: Walk): Promise<void> {
   const services = withLazyCommits(waiting);
   const { applicationId, to, waitMs, signal, companion } = way;
   const patience = performance.now() + waitMs;
-  let ahead = companion === undefined;
+  const ahead = companion === undefined ? createAhead(services, way) : null;
+  let byStep = false;
   for (;;) {
     signal.throwIfAborted();
     const { offsetMs, nextAt, open, running } = await readStanding(services, applicationId);
@@ -51,10 +52,10 @@ export async function walk(waiting: RefreshServices, way: Walk): Promise<void> {
       await pause();
       continue;
     }
-    if (ahead && open === 0) {
-      const went = await walkAhead(services, way, offsetMs);
+    if (ahead && !byStep && open === 0) {
+      const went = await ahead.walk(offsetMs);
       // What has come between is passed by a step, from where the clock is by then.
-      ahead = went !== 'in vain';
+      byStep = went === 'in vain';
       if (went !== 'nowhere') continue;
     }
     const beside = companion ? await companion.rest(signal) : null;
@@ -65,7 +66,7 @@ export async function walk(waiting: RefreshServices, way: Walk): Promise<void> {
     const byMs = next === null ? leftMs : Math.min(leftMs, Math.max(next - realNow, 1));
     const fallsDue = nextAt !== null && nextAt - realNow <= byMs;
     await runTaken(services, await moveBy(services, way, { from: realNow + offsetMs, byMs, fallsDue }), signal);
-    ahead = companion === undefined;
+    byStep = false;
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * What was worked out becomes true: one transaction moves the clock and writes the refreshes of many moments, if nothing else
- * has happened to what they began with. Locks are taken in the order of all endings, the items before them as a mover does.
+ * has happened to what they began with. Locks are taken in the order of all endings, but that the items come first, as for every
+ * mover: who holds a user and wants an item meanwhile meets it crosswise, and one of the two runs again.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { writeAccounts } from '../../accounts/accounts.ts';
@@ -33,16 +34,16 @@ export async function writeAhead(services: RefreshServices, mover: Mover, memory
   });
 }
 
-/** Asked behind the move, which holds the application and all of its items that are due at all. */
+/** Asked behind the move, which holds the application and all of its items; open refreshes first, since whoever ends one changes the rest. */
 async function mustStand(tx: Writer, { applicationId }: Mover, memory: Memory, { offsetMs, byMs, refreshes }: Stretch): Promise<void> {
   const ids = [...memory.items.keys()];
   const movedMs = offsetMs + byMs;
-  const [beginnings, due, beside] = await Promise.all([
-    readBeginnings(tx, ids),
-    tx.all<{ id: number; due_at: number | null }>(sql`select id, due_at from items where id in ${sqlList(ids)}`),
+  const [beside, beginnings, due] = await Promise.all([
     tx.first<{ open: number; others_due_at: number | null }>(sql`
       select (select count(*) from refreshes where application_id = ${applicationId} and finished_at is null) as open,
         (select min(due_at) from items where application_id = ${applicationId} and id not in ${sqlList(ids)}) as others_due_at`),
+    readBeginnings(tx, ids),
+    tx.all<{ id: number; due_at: number | null }>(sql`select id, due_at from items where id in ${sqlList(ids)}`),
   ]);
   const dueAt = new Map(due.map(({ id, due_at }) => [id, due_at === null ? null : due_at + movedMs]));
   for (const [id, { written }] of memory.items) {
@@ -64,7 +65,7 @@ async function write(tx: Writer, memory: Memory, { refreshes }: Stretch): Promis
   const [, taken] = await Promise.all([
     insertFinished(
       tx,
-      refreshes.map(({ refresh, ending: { finished } }) => ({ refresh, finished })),
+      refreshes.map(({ refresh, ending: { finished, origin } }) => ({ refresh, finished, endedAt: origin.committedAt })),
     ),
     useTimestamps(tx, used),
     ...inWaves(accounts, ({ account }) => account.id).map((wave) => writeAccounts(tx, wave)),
