@@ -100,7 +100,7 @@ async function runAhead(
   const beginning = { ...memory.items.get(itemId)!.is.beginning, clockOffsetMs: offsetMs };
   const { item, circuit, refreshBands: bands } = beginning;
   const realNow = services.clock.now();
-  if (!services.connector(item.bankId)?.predictable || circuit !== null) return null;
+  if (!services.connector(item.bankId)?.predictable) return null;
   if (decideDue(services, { item, bands, circuit, clockOffsetMs: offsetMs }, realNow).kind !== 'refresh') return null;
 
   const refresh = begunAt(item, realNow + offsetMs);
