@@ -86,8 +86,8 @@ eachEngine('refreshes that are worked out ahead', (open, engine) => {
   const stories: { days: number; logins: string[] }[] =
     engine === 'sqlite'
       ? [
-          { days: 45, logins: ['success'] },
-          { days: 25, logins: presets },
+          { days: 30, logins: ['success'] },
+          { days: 12, logins: presets },
         ]
       : [
           { days: 15, logins: ['success'] },

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eachEngine } from '../../../test/support/engines.ts';
 import { sql } from '../../storage/sql.ts';
-import { missing } from '../channels/due.ts';
-import type { Job, Result } from '../job.ts';
+import type { Result } from '../job.ts';
 import { createLane } from '../lanes/lane.ts';
 import { LaneLost, settle } from './settle.ts';
+import { resultOf } from './testing.ts';
 
 const NOTHING_ELSE = { repeated: false, now: 1_700_000_000_000, lagging: [], released: [], revive: [] };
 const LANE = 7;
@@ -70,15 +70,3 @@ eachEngine('settling', (open) => {
     );
   });
 });
-
-function resultOf(lane: ReturnType<typeof createLane>, seq: number): Result {
-  const event = {
-    ...missing({ endpoint_id: 'wh_a', lane: LANE, seq, item_id: 1, attempts: 0, sent: 0 }),
-    segment: 1,
-    type: 'item.created',
-  };
-  const job: Job = { lane, event, source: 'live', attempts: 0, sent: 0, parked: false, lag: null, queuedAt: 0 };
-  const timings = { dnsMs: null, connectMs: null, tlsMs: null, firstByteMs: 1 };
-  const outcome = { at: 0, status: 200, durationMs: 1, timings, retryAfterMs: null, failure: null, snippet: null, traceparent: null };
-  return { job, endpointId: 'wh_a', outcome, park: null };
-}

@@ -52,7 +52,7 @@ export function createSettler(options: {
     else timer ??= setTimeout(() => void flush(), FLUSH_AFTER_MS);
   }
 
-  async function write(): Promise<boolean> {
+  async function write(): Promise<'written' | 'failed' | 'lane lost'> {
     await options.before();
     const batch = results.filter(({ job }) => !job.lane.lost);
     const places = released.filter(({ lane }) => !lane.lost);
@@ -69,7 +69,7 @@ export function createSettler(options: {
       if (writes || lane.window.settled > lane.written || revive.length > 0) touched.add(lane);
     }
     const positions = [...touched].map((lane) => ({ lane, settled: lane.window.settled }));
-    if (positions.length === 0) return true;
+    if (positions.length === 0) return 'written';
     writing = batch.length;
     try {
       const now = options.clock.now();
@@ -88,12 +88,10 @@ export function createSettler(options: {
       released = places.concat(released);
       for (const { lane, writes } of lagging) if (!lane.lost) putBack(lane, writes);
       for (const id of revive) reviving.add(id);
-      if (error instanceof LaneLost) await options.onLaneLost().catch(options.onTrouble);
-      else {
-        repeated = true;
-        options.onTrouble(error);
-      }
-      return false;
+      if (error instanceof LaneLost) return 'lane lost';
+      repeated = true;
+      options.onTrouble(error);
+      return 'failed';
     } finally {
       writing = 0;
     }
@@ -105,7 +103,7 @@ export function createSettler(options: {
       // A log or a metric that cannot be written must not end the process: the rows stand.
       options.onTrouble(error);
     }
-    return true;
+    return 'written';
   }
 
   /** After a failure the next heartbeat tries again; until then results wait. */
@@ -118,16 +116,18 @@ export function createSettler(options: {
       return running;
     }
     running = (async () => {
-      let wrote = true;
+      let wrote: Awaited<ReturnType<typeof write>> = 'written';
       try {
         do {
           again = false;
           wrote = await write();
-        } while (wrote && again && !stopped);
+        } while (wrote === 'written' && again && !stopped);
       } finally {
         running = null;
       }
-      if (wrote && results.length > 0) schedule();
+      // Not before this one has ended: whoever asks which lanes are left may hand one over, and writes what it has for that.
+      if (wrote === 'lane lost') await options.onLaneLost().catch(options.onTrouble);
+      if (wrote === 'written' && results.length > 0) schedule();
     })();
     return running;
   }
