@@ -515,7 +515,7 @@ eachEngine('a run that fails after its bank was asked', (open) => {
   });
 });
 
-eachEngine('a refresh that somebody watches', (open) => {
+eachEngine('a refresh that somebody watches', (open, engine) => {
   /** Each of its accounts takes a second by the clock that progress goes by. */
   async function slowBank(t: Parameters<typeof open>[0], storage: Storage, whileFetching: () => Promise<void>) {
     const { now } = performance;
@@ -574,7 +574,7 @@ eachEngine('a refresh that somebody watches', (open) => {
         ...connector,
         authenticate: async (request, signal) => {
           if (!late) world.clock.advance(HOUR_MS);
-          if (!late) assert.equal(await storage.transaction((tx) => eraseExpiredCredentials(tx, world.clock.now())), 0);
+          if (!late) assert.equal(await eraseExpiredCredentials(storage, world.clock.now()), 0);
           late = true;
           return connector.authenticate(request, signal);
         },
@@ -584,4 +584,33 @@ eachEngine('a refresh that somebody watches', (open) => {
     await runToTheEnd(world);
     assert.deepEqual(await statuses(world), [0, 0]);
   });
+
+  if (engine === 'postgres')
+    test('keeps the credentials that were to be erased in the moment in which it was asked for', async (t) => {
+      const storage = await open(t);
+      const { connector } = drivenBank();
+      const world = await createWorld(storage, [
+        { ...connector, authenticate: async () => ({ kind: 'failed', status: 1003, info: null }) },
+      ]);
+      const { itemId } = await press(world);
+      await world.run();
+      world.clock.advance(HOUR_MS);
+      let erasing: Promise<number> | null = null;
+      const isWaiting = async () =>
+        (await storage.first(sql`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)) !==
+        undefined;
+      const atItsCommit: Storage = {
+        ...storage,
+        transaction: (work, options) =>
+          storage.transaction(async (tx) => {
+            const result = await work(tx);
+            erasing = eraseExpiredCredentials(storage, world.clock.now());
+            while (!(await isWaiting()));
+            return result;
+          }, options),
+      };
+      await refreshItem({ ...world.services, storage: atItsCommit }, itemId, 'api');
+      assert.equal(await erasing, 0);
+      assert.notEqual((await findItem(storage, itemId))!.credentials, null);
+    });
 });
