@@ -1,4 +1,4 @@
-/** A year of one item by the test clock: some 730 refreshes of the Demo Bank, one after another, each with all that it writes. */
+/** A year of one item by the test clock: some 730 refreshes of the Demo Bank, worked out ahead, each with all that it writes. */
 import { DAY_MS } from '../../src/base/clock.ts';
 import { demoBank } from '../../src/connectors/sandbox/demo-bank.ts';
 import { advanceClock } from '../../src/refresh/test-clock/test-clock.ts';

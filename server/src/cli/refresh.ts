@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import { findApplication } from '../access/applications.ts';
 import { isoTimestamp } from '../base/clock.ts';
 import { OperatorError } from '../config.ts';
 import { findItem } from '../items/items.ts';
@@ -43,8 +42,7 @@ export function addRefreshCommands(program: Command): void {
       withServices(async (services) => {
         const itemId = wholeNumber('--item', options.item, Number.MAX_SAFE_INTEGER);
         const item = await findItem(services.storage, itemId);
-        const application = item && (await findApplication(services.storage, item.applicationId));
-        if (!item || !application) throw new OperatorError(`There is no item ${options.item}.`);
+        if (!item) throw new OperatorError(`There is no item ${options.item}.`);
         const full = options.full === true;
         if (full && services.connector(item.bankId)?.bank.input === 'files') throw new OperatorError(`${FILES_ARE_READ_ONCE}.`);
         const asked = await refreshItem(services, itemId, 'api', { full });

@@ -229,18 +229,21 @@ export async function forgetCredentials(tx: Writer, itemId: number, sealed: stri
 }
 
 const AT_REST = sql`not exists (select 1 from refreshes where item_id = items.id and finished_at is null)`;
-/** Items whose credentials are erased in one transaction. */
-const EXPIRED_BATCH = 200;
 
 /**
- * Erases credentials of first connections that failed or were abandoned, once none of their refreshes is open; answers how many.
+ * Erases credentials of first connections that failed or were abandoned, once none of their refreshes is open, of so many items;
+ * answers how many.
  * Whoever asks for a refresh holds the item first: behind that, a second statement sees what was asked for meanwhile.
  */
-export async function eraseExpiredCredentials(storage: Pick<Storage, 'transaction' | 'forUpdate'>, now: number): Promise<number> {
+export async function eraseExpiredCredentials(
+  storage: Pick<Storage, 'transaction' | 'forUpdate'>,
+  now: number,
+  limit: number,
+): Promise<number> {
   return storage.transaction(async (tx) => {
     const expired = await tx.all<{ id: number }>(sql`
       select id from items where credentials_expire_at <= ${now} and connected_once = 0 and ${AT_REST}
-      order by id limit ${EXPIRED_BATCH}${storage.forUpdate}`);
+      order by id limit ${limit}${storage.forUpdate}`);
     if (expired.length === 0) return 0;
     return tx.run(sql`
       update items set credentials = null, connector_state = null, credentials_expire_at = null, due_at = null

@@ -126,7 +126,7 @@ export async function keepLog(services: LogServices & Turns, { believed, plausib
 /** One round: each kind alone, so that one that fails does not hold up the others' locks. */
 export async function forgetExpired({ storage, clock, log, ...turns }: UpkeepServices & Turns): Promise<void> {
   const now = clock.now();
-  const erasedCredentials = await eraseExpiredCredentials(storage, now);
+  const { deleted: erasedCredentials } = await deleteInBatches((limit) => eraseExpiredCredentials(storage, now, limit), turns);
   const { deleted: sessions } = await deleteInBatches((limit) => deleteExpiredSessions(storage.alone, now, limit), turns);
   const { deleted: tokens } = await deleteInBatches((limit) => deleteExpiredTokens(storage.alone, now, limit), turns);
   const secrets = await storage.alone.run(sql`delete from endpoint_secrets where expires_at <= ${now}`);

@@ -574,7 +574,7 @@ eachEngine('a refresh that somebody watches', (open, engine) => {
         ...connector,
         authenticate: async (request, signal) => {
           if (!late) world.clock.advance(HOUR_MS);
-          if (!late) assert.equal(await eraseExpiredCredentials(storage, world.clock.now()), 0);
+          if (!late) assert.equal(await eraseExpiredCredentials(storage, world.clock.now(), 100), 0);
           late = true;
           return connector.authenticate(request, signal);
         },
@@ -604,7 +604,7 @@ eachEngine('a refresh that somebody watches', (open, engine) => {
         transaction: (work, options) =>
           storage.transaction(async (tx) => {
             const result = await work(tx);
-            erasing = eraseExpiredCredentials(storage, world.clock.now());
+            erasing = eraseExpiredCredentials(storage, world.clock.now(), 100);
             while (!(await isWaiting()));
             return result;
           }, options),
